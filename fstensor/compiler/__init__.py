@@ -1,0 +1,1 @@
+"""From a jaxpr to something that runs. Called by `transforms.jit` alone."""

@@ -1,0 +1,174 @@
+"""Primitives: the operations that transforms know. One class holds all rules of one operation.
+
+A concrete primitive is a final frozen dataclass. Its fields are its static parameters, so equality,
+hashing, printing and cache keys follow from them; its methods are its rules. To add one, see
+CONTRIBUTING.md, and `fstensor/ops/elementwise.py` for the shortest examples.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
+
+from fstensor.core.aval import ShapedArray
+from fstensor.core.state import state
+from fstensor.errors import MissingRuleError
+
+if TYPE_CHECKING:
+    from fstensor.core.jaxpr import ClosedJaxpr
+    from fstensor.core.trace import PartialTrace
+
+P = TypeVar("P", bound="Primitive")
+
+registry: dict[str, type[Primitive]] = {}
+
+
+class SymbolicZero:
+    """The tangent or cotangent that is zero by structure: no array is made for it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "ZERO"
+
+
+ZERO = SymbolicZero()
+
+
+class Linear:
+    """Stands in a transpose rule for the argument whose cotangent is asked for."""
+
+    __slots__ = ("aval",)
+
+    def __init__(self, aval: ShapedArray) -> None:
+        self.aval = aval
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.aval.shape
+
+    @property
+    def ndim(self) -> int:
+        return self.aval.ndim
+
+    def __repr__(self) -> str:
+        return f"Linear({self.aval})"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MappedAxis:
+    """The axis that a vmap maps over: its size and, if it has one, its name."""
+
+    size: int
+    name: Any = None
+
+
+# A value in a rule: an Array; in jvp rules a tangent may be ZERO, in transpose rules an argument
+# may be Linear and a cotangent ZERO.
+Value = Any
+
+
+class Primitive(ABC):
+    """One operation with all of its rules.
+
+    `multiple_results` tells whether `abstract`, `impl`, `jvp` and `batch` give one output or a
+    sequence of them. `axis_names` are the mapped axes that the operation communicates over.
+    """
+
+    name: ClassVar[str]
+    multiple_results: ClassVar[bool] = False
+
+    @property
+    def axis_names(self) -> tuple[Any, ...]:
+        return ()
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The static parameters by name."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+
+    def bind(self, *args: Value) -> Any:
+        """Apply the operation to array-likes, in the current trace."""
+        return state.trace.process(self, args)
+
+    __call__ = bind
+
+    def infer(self, avals: tuple[ShapedArray, ...]) -> Any:
+        """`abstract`, remembered: the same avals give the same output avals."""
+        key = (self, avals)
+        found = _inferred.get(key)
+        if found is None:
+            if len(_inferred) >= _MOST_INFERRED:
+                _inferred.clear()
+            found = _inferred[key] = self.abstract(*avals)
+        return found
+
+    @abstractmethod
+    def abstract(self, *avals: ShapedArray) -> Any:
+        """The avals of the outputs. Makes all checks of shapes and dtypes, and raises for users."""
+
+    @abstractmethod
+    def impl(self, xp: Any, *buffers: Any) -> Any:
+        """The outputs' buffers, by functions of the array module `xp` (NumPy or CuPy)."""
+
+    def jvp(self, primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Any, Any]:
+        """The outputs and their tangents. Called only when some tangent is not ZERO."""
+        raise self._missing("jvp", "forward- and reverse-mode differentiation")
+
+    def transpose(self, cts: Any, *args: Value) -> Sequence[Value]:
+        """One cotangent for each argument that is Linear, ZERO or None for the others.
+
+        `cts` is the output's cotangent, or one for each output of a primitive with several; it is
+        never ZERO for a primitive with one output.
+        """
+        raise self._missing("transpose", "reverse-mode differentiation")
+
+    def batch(
+        self, axis: MappedAxis, args: Sequence[Value], dims: Sequence[int | None]
+    ) -> tuple[Any, Any]:
+        """The outputs for arguments batched along `dims`, and where the batch lies in them."""
+        raise self._missing("batch", "vmap")
+
+    def partial_eval(self, trace: PartialTrace, args: Sequence[Value]) -> Any:
+        """Split the operation into a part that is known and a linear one that is recorded.
+
+        Only primitives that hold jaxprs need it: the others are recorded whole.
+        """
+        return trace.record(self, args)
+
+    def called_program(self) -> ClosedJaxpr | None:
+        """The program that the operation stands for, when it is a call and nothing more."""
+        return None
+
+    def _missing(self, rule: str, use: str) -> MissingRuleError:
+        return MissingRuleError(
+            f"{self.name}: has no {rule} rule, which {use} needs; "
+            f"write {type(self).__name__}.{rule} in {type(self).__module__}"
+        )
+
+
+_MOST_INFERRED = 16384
+_inferred: dict[Any, Any] = {}
+
+
+@dataclass_transform(frozen_default=True)
+def primitive(name: str) -> Callable[[type[P]], type[P]]:
+    """Class decorator: make a frozen dataclass of a primitive and enter it into the registry."""
+
+    def register(cls: type[P]) -> type[P]:
+        cls = dataclasses.dataclass(frozen=True)(cls)
+        cls.name = name
+        if name in registry:
+            raise ValueError(f"two primitives are named {name!r}")
+        if not dataclasses.fields(cls):  # type: ignore[arg-type]  # cls is a dataclass by now
+            # All instances are equal; the class's own hash is several times as fast.
+            constant = hash(cls)
+            cls.__hash__ = lambda self: constant  # type: ignore[method-assign]
+        registry[name] = cls
+        return cls
+
+    return register
+
+

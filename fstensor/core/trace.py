@@ -1,0 +1,348 @@
+"""Traces: who interprets a primitive. Each thread has one current trace.
+
+A transform makes a trace, sets it current for the time of a call, and gives the function tracers
+that belong to it. `Primitive.bind` hands the operation to the current trace, which unwraps its own
+tracers and treats everything else, tracers of outer traces too, as constants. That rule alone
+keeps nested derivatives apart. When a trace needs to compute, it hands on to its parent, the trace
+that was current when it was made.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, NoReturn, final
+
+import numpy as np
+
+from fstensor import device
+from fstensor.array import Array, ConcreteArray, lift
+from fstensor.core import source_info
+from fstensor.core.aval import ShapedArray
+from fstensor.core.jaxpr import Atom, DebugInfo, Eqn, Jaxpr, Literal, Var
+from fstensor.core.primitive import Primitive
+from fstensor.core.source_info import SourceInfo
+from fstensor.core.state import State, state
+from fstensor.errors import (
+    ConcretizationTypeError,
+    TracerArrayConversionError,
+    TracerBoolConversionError,
+    TracerIntegerConversionError,
+    UnboundAxisNameError,
+    UnexpectedTracerError,
+)
+
+
+class Trace(ABC):
+    """An interpreter of primitives. `alive` until the transform that made it returns."""
+
+    alive: bool = True
+    # What the user sees in messages: the transform, and the function that it follows.
+    transform: str = "eval"
+    function: str = ""
+
+    @abstractmethod
+    def process(self, primitive: Primitive, args: Sequence[Any]) -> Any:
+        """Apply `primitive` to array-likes, of which some may be tracers of this trace."""
+
+
+class Tracer(Array):
+    """A value that a trace follows."""
+
+    __slots__ = ("trace",)
+
+    trace: Trace
+
+    def concretize(self, error: type[ConcretizationTypeError], what: str) -> Any:
+        self.check_alive()
+        raise error(
+            f"{self.trace.transform}: {what} a traced value is not known while tracing "
+            f"{self.trace.function}, got {self.aval}{self._origin()}; {_REMEDIES[error]}"
+        )
+
+    def check_alive(self) -> None:
+        """Raises UnexpectedTracerError once the trace has ended."""
+        if not self.trace.alive:
+            raise UnexpectedTracerError(
+                f"leaked tracer: a value traced by {self.trace.transform} of "
+                f"{self.trace.function} was used after the call had ended, got {self.aval}"
+                f"{self._origin()}; return it from the function instead of storing it elsewhere"
+            )
+
+    def _origin(self) -> str:
+        return ""
+
+    @property
+    def device(self) -> Any:
+        raise ConcretizationTypeError(
+            f"device: a traced {self.aval} lies on no device; ask outside the transform"
+        )
+
+    def __copy__(self) -> Array:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Array:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise ConcretizationTypeError(f"pickle: a traced {self.aval} has no value to store")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.aval})"
+
+
+_REMEDIES: dict[type[ConcretizationTypeError], str] = {
+    TracerBoolConversionError: "choose between values with fstensor.numpy.where, "
+    "or make the argument static (static_argnums of jit)",
+    TracerArrayConversionError: "call the function of the same name in fstensor.numpy, "
+    "or keep NumPy work outside the transformed function",
+    TracerIntegerConversionError: "index with fstensor.numpy's functions, "
+    "or make the argument static (static_argnums of jit)",
+    ConcretizationTypeError: "compute with arrays to the end, "
+    "or make the argument static (static_argnums of jit)",
+}
+
+
+@final
+class EvalTrace(Trace):
+    """The bottom: computes with NumPy or CuPy at once."""
+
+    def process(self, primitive: Primitive, args: Sequence[Any]) -> Any:
+        try:
+            avals = tuple([x.aval for x in args])
+            buffers = [x._buffer for x in args]
+        except AttributeError:
+            return self._process_lifted(primitive, args)
+        out_avals = primitive.infer(avals)
+        xp: Any = np
+        for b in buffers:
+            if b.__class__ is not np.ndarray:
+                xp, buffers = device.unify(buffers)
+                break
+        # NumPy's floating-point warnings are off in this context: IEEE results, in silence.
+        out = state.quiet.run(primitive.impl, xp, *buffers)
+        if primitive.multiple_results:
+            return [
+                ConcreteArray(_as_buffer(b), a) for b, a in zip(out, out_avals, strict=True)
+            ]
+        if out.__class__ is not np.ndarray:
+            out = _as_buffer(out)
+        return ConcreteArray(out, out_avals)
+
+    def _process_lifted(self, primitive: Primitive, args: Sequence[Any]) -> Any:
+        lifted = [lift(x, what=primitive.name) for x in args]
+        for x in lifted:
+            if isinstance(x, Tracer):
+                x.check_alive()
+                raise UnexpectedTracerError(
+                    f"{primitive.name}: a tracer of {x.trace.transform} of {x.trace.function} "
+                    f"met an operation outside of it, got {x.aval}; return it from the function "
+                    "instead of storing it elsewhere"
+                )
+            x._buffer  # raises DeletedArrayError for a donated one  # noqa: B018
+        out = self.process(primitive, lifted)
+        borrowed = [x for x in args if isinstance(x, np.ndarray) and x.flags.writeable]
+        if not borrowed:
+            return out
+        if primitive.multiple_results:
+            return [_disown(y, borrowed) for y in out]
+        return _disown(out, borrowed)
+
+
+def _as_buffer(out: Any) -> Any:
+    return np.asarray(out) if isinstance(out, np.generic) else out
+
+
+def _disown(x: ConcreteArray, borrowed: Sequence[np.ndarray[Any, Any]]) -> ConcreteArray:
+    """`x`, in memory of its own when it shares that of the user's arrays."""
+    if any(np.may_share_memory(x._buffer, b) for b in borrowed):
+        return ConcreteArray(x._buffer.copy(), x.aval)
+    return x
+
+
+EVAL = EvalTrace()
+
+
+State.root = EVAL
+state.trace = EVAL
+
+
+@final
+class current_trace:  # noqa: N801  # read as a verb phrase: `with current_trace(t):`
+    """Make `trace` current within a block."""
+
+    __slots__ = ("before", "trace")
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+
+    def __enter__(self) -> None:
+        self.before = state.trace
+        state.trace = self.trace
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        state.trace = self.before
+
+
+@contextmanager
+def named_axis(name: Any, size: int) -> Iterator[None]:
+    """Bring a mapped axis into scope for collectives. `None` names none."""
+    before = state.axes
+    if name is not None:
+        state.axes = {**before, name: size}
+    try:
+        yield
+    finally:
+        state.axes = before
+
+
+def axis_size(name: Any) -> int:
+    """The size of a mapped axis in scope. Raises UnboundAxisNameError."""
+    if name not in state.axes:
+        known = ", ".join(repr(n) for n in state.axes) or "none"
+        raise UnboundAxisNameError(
+            f"axis name: no enclosing vmap binds {name!r}, axes in scope: {known}; "
+            f"pass axis_name={name!r} to vmap"
+        )
+    return state.axes[name]
+
+
+@final
+class JaxprBuilder:
+    """Equations as they are recorded, and the constants that they meet."""
+
+    def __init__(self) -> None:
+        self.eqns: list[Eqn] = []
+        self.invars: list[Var] = []
+        self.constants: dict[int, tuple[Var, Array]] = {}
+
+    def new_input(self, aval: ShapedArray) -> Var:
+        v = Var(aval)
+        self.invars.append(v)
+        return v
+
+    def constant(self, x: Array) -> Atom:
+        """An atom for a value from outside: a literal for a concrete number, else a constvar."""
+        if isinstance(x, ConcreteArray) and not x.aval.shape and x.aval.dtype.names is None:
+            return Literal(x)
+        if isinstance(x, Tracer):
+            x.check_alive()
+        found = self.constants.get(id(x))
+        if found is None:
+            # The entry keeps x alive, so that its id stays its own.
+            found = self.constants[id(x)] = (Var(x.aval), x)
+        return found[0]
+
+    def record(
+        self,
+        primitive: Primitive,
+        invars: Sequence[Atom],
+        out_avals: Any,
+        source: SourceInfo | None,
+    ) -> list[Var]:
+        outvars = [Var(a) for a in (out_avals if primitive.multiple_results else (out_avals,))]
+        self.eqns.append(Eqn(primitive, invars, outvars, source))
+        return outvars
+
+    def build(self, outvars: Sequence[Atom], debug_info: DebugInfo) -> tuple[Jaxpr, list[Array]]:
+        constvars = [v for v, _ in self.constants.values()]
+        consts = [c for _, c in self.constants.values()]
+        return Jaxpr(constvars, self.invars, outvars, self.eqns, debug_info), consts
+
+
+@final
+class JaxprTracer(Tracer):
+    """A value of a program that is being recorded."""
+
+    __slots__ = ("aval", "source", "var")
+
+    def __init__(
+        self, trace: Trace, aval: ShapedArray, var: Var, source: SourceInfo | None = None
+    ) -> None:
+        self.trace = trace
+        self.aval = aval
+        self.var = var
+        self.source = source
+
+    def _origin(self) -> str:
+        return f" made at {self.source}" if self.source else " (an argument)"
+
+
+@final
+class JaxprTrace(Trace):
+    """Records every operation, also those on constants: what runs under it becomes a program."""
+
+    def __init__(self, transform: str, function: str) -> None:
+        self.transform = transform
+        self.function = function
+        self.builder = JaxprBuilder()
+
+    def new_input(self, aval: ShapedArray) -> JaxprTracer:
+        return JaxprTracer(self, aval, self.builder.new_input(aval))
+
+    def atom(self, x: Any) -> Atom:
+        """The atom of an output or operand."""
+        if x.__class__ is JaxprTracer and x.trace is self:
+            return x.var
+        return self.builder.constant(lift_owned(x))
+
+    def process(self, primitive: Primitive, args: Sequence[Any]) -> Any:
+        invars = [self.atom(x) for x in args]
+        out_avals = primitive.infer(tuple([a.aval for a in invars]))
+        source = source_info.capture()
+        outvars = self.builder.record(primitive, invars, out_avals, source)
+        tracers = [JaxprTracer(self, v.aval, v, source) for v in outvars]
+        return tracers if primitive.multiple_results else tracers[0]
+
+
+@final
+class PartialTrace(Trace):
+    """Hands on what is known to its parent and records what depends on unknown inputs.
+
+    Under `linearize` the unknown inputs are tangents, so that the recorded program is linear.
+    """
+
+    def __init__(self, parent: Trace, transform: str, function: str) -> None:
+        self.parent = parent
+        self.transform = transform
+        self.function = function
+        self.builder = JaxprBuilder()
+
+    def new_input(self, aval: ShapedArray) -> JaxprTracer:
+        return JaxprTracer(self, aval, self.builder.new_input(aval))
+
+    def is_unknown(self, x: Any) -> bool:
+        return x.__class__ is JaxprTracer and x.trace is self
+
+    def atom(self, x: Any) -> Atom:
+        return x.var if self.is_unknown(x) else self.builder.constant(lift_owned(x))
+
+    def process(self, primitive: Primitive, args: Sequence[Any]) -> Any:
+        for x in args:
+            if x.__class__ is JaxprTracer and x.trace is self:
+                return primitive.partial_eval(self, args)
+        return self.parent.process(primitive, args)
+
+    def record(self, primitive: Primitive, args: Sequence[Any]) -> Any:
+        """Record the operation whole."""
+        invars = [self.atom(x) for x in args]
+        out_avals = primitive.infer(tuple([a.aval for a in invars]))
+        outvars = self.builder.record(primitive, invars, out_avals, source_info.capture())
+        tracers = [JaxprTracer(self, v.aval, v) for v in outvars]
+        return tracers if primitive.multiple_results else tracers[0]
+
+
+def lift_owned(x: Any) -> Array:
+    """`lift`, with a copy of an ndarray that its owner could still write into."""
+    if isinstance(x, Array):
+        return x
+    if isinstance(x, np.ndarray) and x.flags.writeable:
+        x = x.copy()
+    return lift(x)

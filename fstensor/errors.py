@@ -1,0 +1,127 @@
+"""What fstensor raises. Each class is also the builtin that a NumPy user would catch.
+
+::
+
+    FstensorError
+    ├── ShapeError                      ValueError   shapes that do not fit an operation
+    ├── AxisError                       ValueError, IndexError   an axis that does not exist
+    ├── OutOfBoundsError                IndexError   an index known to be outside its axis
+    ├── DtypeError                      TypeError    dtypes that do not fit, or are not supported
+    ├── ArgumentError                   TypeError    an argument of the wrong kind
+    ├── OptionError                     ValueError   a value outside those that an option takes
+    ├── TreeError                       ValueError   pytrees whose structures differ
+    ├── DeviceError                     ValueError   operands on two devices, or no such device
+    ├── ImmutableArrayError             TypeError    an attempt to write into an Array
+    ├── DeletedArrayError               RuntimeError use of an array whose buffer was donated
+    ├── GradError                       TypeError    grad of a function that has none
+    ├── UnboundAxisNameError            NameError    a collective outside the vmap of its axis
+    ├── MissingRuleError                NotImplementedError   a primitive without the rule asked for
+    ├── UnexpectedTracerError           TypeError    a tracer used after its trace has ended
+    ├── ConcretizationTypeError         TypeError    a traced value where a concrete one is needed
+    │   ├── TracerBoolConversionError                ... by `if`, `while`, `and`, `bool()`
+    │   ├── TracerArrayConversionError               ... by NumPy
+    │   ├── TracerIntegerConversionError             ... as an index or by `int()`
+    │   └── NonConcreteBooleanIndexError  IndexError ... as a mask whose count sets a shape
+    └── JaxprTypeError                  TypeError    a jaxpr that is not well typed (a bug, not misuse)
+
+A message reads `what: rule broken, got values; hint`, and ends with the user's own line.
+"""
+
+from __future__ import annotations
+
+from fstensor.core import source_info
+
+
+class FstensorError(Exception):
+    """The root of the tree. `location` is the user's line at the moment of raising."""
+
+    location: str | None
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        here = source_info.capture()
+        self.location = None if here is None else str(here)
+
+    def __str__(self) -> str:
+        message = str(self.args[0])
+        return message if self.location is None else f"{message}; at {self.location}"
+
+
+class ShapeError(FstensorError, ValueError):
+    """Shapes that do not fit an operation."""
+
+
+class AxisError(FstensorError, ValueError, IndexError):
+    """An axis that the array does not have, or one named twice."""
+
+
+class OutOfBoundsError(FstensorError, IndexError):
+    """An index, known when the program is traced, that lies outside its axis."""
+
+
+class DtypeError(FstensorError, TypeError):
+    """Dtypes that do not fit an operation, or that are not supported at all."""
+
+
+class ArgumentError(FstensorError, TypeError):
+    """An argument of the wrong kind, such as a list where an array is wanted."""
+
+
+class OptionError(FstensorError, ValueError):
+    """A value outside those that an option takes."""
+
+
+class TreeError(FstensorError, ValueError):
+    """Pytrees whose structures differ where they must agree."""
+
+
+class DeviceError(FstensorError, ValueError):
+    """Operands on two devices, or a device that this machine does not have."""
+
+
+class ImmutableArrayError(FstensorError, TypeError):
+    """An attempt to write into an Array; `x.at[i].set(v)` makes a changed copy."""
+
+
+class DeletedArrayError(FstensorError, RuntimeError):
+    """Use of an array whose buffer was donated to a jitted call."""
+
+
+class GradError(FstensorError, TypeError):
+    """`grad` of a function that has none: not scalar, or not of an inexact dtype."""
+
+
+class UnboundAxisNameError(FstensorError, NameError):
+    """A collective names an axis that no enclosing `vmap` binds."""
+
+
+class MissingRuleError(FstensorError, NotImplementedError):
+    """A transform met a primitive that lacks the rule it needs."""
+
+
+class UnexpectedTracerError(FstensorError, TypeError):
+    """A tracer was used after the trace that made it had ended."""
+
+
+class ConcretizationTypeError(FstensorError, TypeError):
+    """A concrete value was needed where only a traced one is known."""
+
+
+class TracerBoolConversionError(ConcretizationTypeError):
+    """The truth value of a tracer was asked for."""
+
+
+class TracerArrayConversionError(ConcretizationTypeError):
+    """NumPy asked a tracer for its values."""
+
+
+class TracerIntegerConversionError(ConcretizationTypeError):
+    """A tracer was used where Python needs an integer."""
+
+
+class NonConcreteBooleanIndexError(ConcretizationTypeError, IndexError):
+    """A traced mask was used as an index: the shape of the result would depend on its values."""
+
+
+class JaxprTypeError(FstensorError, TypeError):
+    """A jaxpr that is not well typed. Users should never see this one."""

@@ -1,0 +1,1 @@
+"""Complete programs to read and run: `python -m fstensor.examples.digits`."""

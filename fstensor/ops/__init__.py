@@ -1,0 +1,16 @@
+"""Every primitive with all of its rules, and beside each the function that applies it.
+
+The modules are loaded in the order below. Each imports names from those before it, and reaches
+those after it through this package (`ops.reduce.reduce_sum`), inside rules only.
+"""
+
+# isort: off
+from fstensor.ops import families as families
+from fstensor.ops import elementwise as elementwise
+from fstensor.ops import transcendental as transcendental
+from fstensor.ops import shape as shape
+from fstensor.ops import convert as convert
+from fstensor.ops import logical as logical
+from fstensor.ops import reduce as reduce
+from fstensor.ops import index as index
+# isort: on

@@ -1,0 +1,1 @@
+"""Functions of functions. They hold the machinery and know no primitive by name."""

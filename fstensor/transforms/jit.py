@@ -1,0 +1,428 @@
+"""Compilation: a function is traced once for each signature, and the program runs from then on.
+
+A signature is the structure of the arguments, their shapes and dtypes (weak or not), the values of
+static arguments, and the settings and mapped axes that tracing depends on.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar, cast, final
+
+from fstensor import tree
+from fstensor.array import Array, ConcreteArray, is_array_like
+from fstensor.compiler.numpy_executor import Program
+from fstensor.config import config
+from fstensor.core import source_info
+from fstensor.core.aval import ShapedArray
+from fstensor.core.jaxpr import ClosedJaxpr, Jaxpr
+from fstensor.core.primitive import ZERO, Linear, MappedAxis, Primitive, Value, primitive
+from fstensor.core.state import state
+from fstensor.core.trace import PartialTrace, Tracer
+from fstensor.errors import ArgumentError, JaxprTypeError, OptionError
+from fstensor.transforms.jvp import instantiate, jvp_jaxpr
+from fstensor.transforms.linearize import partial_eval_jaxpr
+from fstensor.transforms.make_jaxpr import aval_of, trace_flat
+from fstensor.transforms.transpose import transpose_jaxpr
+from fstensor.transforms.vmap import batch_jaxpr
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_MOST_SIGNATURES = 1024  # of one function; the least recently used goes first
+
+
+@final
+@primitive("jit")
+class Jit(Primitive):
+    """A call of a program: the transforms of a call are calls of the transformed program."""
+
+    label: str
+    jaxpr: ClosedJaxpr
+    multiple_results = True
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return {"name": self.label, "jaxpr": self.jaxpr}
+
+    @property
+    def axis_names(self) -> tuple[Any, ...]:
+        return self.jaxpr.derive(
+            "axis_names",
+            lambda: tuple({n for eqn in self.jaxpr.eqns for n in eqn.primitive.axis_names}),
+        )
+
+    def called_program(self) -> ClosedJaxpr:
+        return self.jaxpr
+
+    def infer(self, avals: tuple[ShapedArray, ...]) -> list[ShapedArray]:
+        # The shared table would keep the program alive; this is as quick.
+        return self.abstract(*avals)
+
+    def abstract(self, *avals: ShapedArray) -> list[ShapedArray]:
+        expected = self.jaxpr.in_avals
+        if len(avals) != len(expected) or not all(map(ShapedArray.same_type, avals, expected)):
+            raise JaxprTypeError(f"jit: {self.label} takes {expected}, got {list(avals)}")
+        return self.jaxpr.out_avals
+
+    def program(self) -> Program:
+        return self.jaxpr.derive("program", lambda: Program(self.jaxpr))
+
+    def impl(self, xp: Any, *buffers: Any) -> Any:
+        return self.program().run(xp, buffers)
+
+    def jvp(self, primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Any, Any]:
+        active = tuple([t is not ZERO for t in tangents])
+        program, marks = jvp_jaxpr(self.jaxpr, active)
+        given = [t for t in tangents if t is not ZERO]
+        results = Jit(self.label, program).bind(*primals, *given)
+        count = len(self.jaxpr.out_avals)
+        out_tangents = iter(results[count:])
+        return results[:count], [next(out_tangents) if on else ZERO for on in marks]
+
+    def partial_eval(self, trace: PartialTrace, args: Sequence[Value]) -> Any:
+        unknown = tuple([trace.is_unknown(x) for x in args])
+        known, rest, marks, residual_count = partial_eval_jaxpr(self.jaxpr, unknown)
+        known_args = [x for x, on in zip(args, unknown, strict=True) if not on]
+        known_outs = trace.parent.process(Jit(self.label, known), known_args)
+        split = len(known_outs) - residual_count
+        known_outs, residuals = known_outs[:split], known_outs[split:]
+        unknown_args = [x for x, on in zip(args, unknown, strict=True) if on]
+        unknown_outs = trace.record(Jit(self.label, rest), [*residuals, *unknown_args])
+        ready, recorded = iter(known_outs), iter(unknown_outs)
+        return [next(recorded) if on else next(ready) for on in marks]
+
+    def transpose(self, cts: Any, *args: Value) -> Sequence[Value]:
+        linear = tuple([isinstance(x, Linear) for x in args])
+        program, marks = transpose_jaxpr(self.jaxpr, linear)
+        residuals = [x for x, on in zip(args, linear, strict=True) if not on]
+        given = [instantiate(ct, a) for ct, a in zip(cts, self.jaxpr.out_avals, strict=True)]
+        results = iter(Jit(self.label, program).bind(*residuals, *given))
+        arrived = iter([next(results) if on else ZERO for on in marks])
+        return [next(arrived) if on else None for on in linear]
+
+    def batch(
+        self, axis: MappedAxis, args: Sequence[Value], dims: Sequence[int | None]
+    ) -> tuple[Any, Any]:
+        program, out_dims = batch_jaxpr(self.jaxpr, axis, tuple(dims))
+        return Jit(self.label, program).bind(*args), out_dims
+
+
+@final
+class Traced:
+    """A traced signature: the call, what it closes over, and the structure of its output."""
+
+    __slots__ = ("call", "captured", "out_tree")
+
+    def __init__(self, call: Jit, captured: list[Array], out_tree: tree.PyTreeDef) -> None:
+        self.call = call
+        self.captured = captured  # tracers of enclosing transforms, passed as first arguments
+        self.out_tree = out_tree
+
+
+@final
+class Lowered:
+    """A function traced for one signature."""
+
+    def __init__(self, traced: Traced) -> None:
+        self._traced = traced
+
+    @property
+    def jaxpr(self) -> ClosedJaxpr:
+        return self._traced.call.jaxpr
+
+    def as_text(self, stage: str = "jaxpr") -> str:
+        """The program as text: "jaxpr" as traced, "simplified", or the steps run by "numpy"."""
+        if stage == "jaxpr":
+            return str(self.jaxpr)
+        if stage == "simplified":
+            return str(self._traced.call.program().source)
+        if stage == "numpy":
+            return str(self._traced.call.program())
+        raise OptionError(
+            f"as_text: stage must be 'jaxpr', 'simplified' or 'numpy', got {stage!r}"
+        )
+
+
+# Signatures by function; an entry goes when its function does.
+_caches: weakref.WeakKeyDictionary[Any, dict[Any, OrderedDict[Any, Traced]]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def clear_caches() -> None:
+    """Forget every traced and compiled program."""
+    for by_options in _caches.values():
+        for signatures in by_options.values():
+            signatures.clear()
+
+
+@final
+class Jitted:
+    """A compiled function: what `jit` returns."""
+
+    __wrapped__: Callable[..., Any]
+
+    def __init__(
+        self,
+        fun: Callable[..., Any],
+        static_argnums: tuple[int, ...],
+        static_argnames: tuple[str, ...],
+        donate_argnums: tuple[int, ...],
+        donate_argnames: tuple[str, ...],
+        inline: bool,
+    ) -> None:
+        functools.update_wrapper(self, fun)
+        self._fun = fun
+        self._static_argnums = static_argnums
+        self._static_argnames = frozenset(static_argnames)
+        self._donate_argnums = donate_argnums
+        self._donate_argnames = frozenset(donate_argnames)
+        self._inline = inline
+        self._signatures = self._shared_signatures()
+
+    def _shared_signatures(self) -> OrderedDict[Any, Traced]:
+        """The table that all jits of the same function with the same options share."""
+        options = (self._static_argnums, self._static_argnames)
+        try:
+            return _caches.setdefault(self._fun, {}).setdefault(options, OrderedDict())
+        except TypeError:  # a callable that cannot be hashed or referred to weakly
+            return OrderedDict()
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else types.MethodType(self, instance)
+
+    def __repr__(self) -> str:
+        return f"<jit of {source_info.describe_function(self._fun)}>"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if config.disable_jit:
+            return self._fun(*args, **kwargs)
+        leaves, traced = self._trace(args, kwargs)
+        if self._inline and state.trace.transform != "eval":
+            outs = traced.call.jaxpr.as_function()(*traced.captured, *leaves)
+        else:
+            outs = traced.call.bind(*traced.captured, *leaves)
+        if self._donate_argnums or self._donate_argnames:
+            self._delete_donated(args, kwargs)
+        return tree.unflatten(traced.out_tree, outs)
+
+    def lower(self, *args: Any, **kwargs: Any) -> Lowered:
+        """Trace for arguments, or ShapeDtypeStructs in their place, without running."""
+        return Lowered(self._trace(args, kwargs)[1])
+
+    def clear_cache(self) -> None:
+        self._signatures.clear()
+
+    def _trace(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], Traced]:
+        """The dynamic leaves of a call, and its signature traced now or before."""
+        dynamic_args, dynamic_kwargs, static = self._split(args, kwargs)
+        leaves, in_tree = tree.flatten((dynamic_args, dynamic_kwargs))
+        avals = tuple([x.aval if isinstance(x, Array) else self._aval(x) for x in leaves])
+        scope = tuple(state.axes.items()) if state.axes else ()
+        key = (in_tree, avals, static, config.tracing_key(), scope)
+        traced = self._signatures.get(key)
+        if traced is not None:
+            self._signatures.move_to_end(key)
+            return leaves, traced
+        traced = self._trace_anew(args, kwargs, in_tree, avals)
+        if not traced.captured:
+            self._signatures[key] = traced
+            if len(self._signatures) > _MOST_SIGNATURES:
+                self._signatures.popitem(last=False)
+        return leaves, traced
+
+    def _trace_anew(
+        self,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        in_tree: tree.PyTreeDef,
+        avals: tuple[ShapedArray, ...],
+    ) -> Traced:
+        out_tree: list[tree.PyTreeDef] = []
+
+        def flat(*values: Any) -> list[Any]:
+            dynamic_args, dynamic_kwargs = tree.unflatten(in_tree, values)
+            full = list(args)
+            positions = [i for i in range(len(args)) if i not in self._static_positions(args)]
+            for i, x in zip(positions, dynamic_args, strict=True):
+                full[i] = x
+            outs, structure = tree.flatten(self._fun(*full, **{**kwargs, **dynamic_kwargs}))
+            out_tree.append(structure)
+            return outs
+
+        name = source_info.describe_function(self._fun)
+        jaxpr, consts = trace_flat(flat, avals, "jit", name)
+        closed, captured = _close(jaxpr, consts)
+        label = getattr(self._fun, "__name__", type(self._fun).__name__)
+        return Traced(Jit(label, closed), captured, out_tree[0])
+
+    def _static_positions(self, args: tuple[Any, ...]) -> frozenset[int]:
+        count = len(args)
+        return frozenset([i % count for i in self._static_argnums if -count <= i < count])
+
+    def _split(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any], tuple[Any, ...]]:
+        """Dynamic positional and keyword arguments, and a key of the static ones."""
+        if not self._static_argnums and not self._static_argnames:
+            return args, kwargs, ()
+        positions = self._static_positions(args)
+        dynamic_args = tuple([x for i, x in enumerate(args) if i not in positions])
+        static: list[tuple[Any, Any]] = [(i, args[i]) for i in sorted(positions)]
+        static += [(n, kwargs[n]) for n in sorted(kwargs) if n in self._static_argnames]
+        dynamic_kwargs = {n: x for n, x in kwargs.items() if n not in self._static_argnames}
+        for name, value in static:
+            self._check_static(name, value)
+        return dynamic_args, dynamic_kwargs, tuple([(n, type(x), x) for n, x in static])
+
+    def _check_static(self, name: int | str, value: Any) -> None:
+        if isinstance(value, Tracer):
+            raise ArgumentError(
+                f"jit: a static argument of {source_info.describe_function(self._fun)} must be a "
+                f"Python value, got a traced {value.aval} for {name!r}"
+            )
+        try:
+            hash(value)
+        except TypeError:
+            raise ArgumentError(
+                f"jit: static arguments of {source_info.describe_function(self._fun)} must be "
+                f"hashable, got {type(value).__name__} for {name!r}; pass a tuple or a frozen "
+                "dataclass, or do not make it static"
+            ) from None
+
+    def _aval(self, x: Any) -> ShapedArray:
+        if is_array_like(x) or hasattr(x, "aval"):
+            return aval_of(x)
+        raise ArgumentError(
+            f"jit: arguments of {source_info.describe_function(self._fun)} must be trees of arrays "
+            f"or scalars, got a leaf of type {type(x).__name__}; "
+            "name the argument in static_argnames, or bind it with functools.partial"
+        )
+
+    def _delete_donated(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        count = len(args)
+        given = [args[i] for i in self._donate_argnums if -count <= i < count]
+        given += [kwargs[n] for n in kwargs if n in self._donate_argnames]
+        for x in tree.leaves(given):
+            if isinstance(x, ConcreteArray):
+                x.delete()
+
+
+def _close(jaxpr: Jaxpr, consts: Sequence[Array]) -> tuple[ClosedJaxpr, list[Array]]:
+    """A program closed over its concrete constants; those still traced become first inputs."""
+    pairs = list(zip(jaxpr.constvars, consts, strict=True))
+    captured = [(v, c) for v, c in pairs if isinstance(c, Tracer)]
+    fixed = [(v, c) for v, c in pairs if not isinstance(c, Tracer)]
+    opened = Jaxpr(
+        [v for v, _ in fixed],
+        [*(v for v, _ in captured), *jaxpr.invars],
+        jaxpr.outvars,
+        jaxpr.eqns,
+        jaxpr.debug_info,
+    )
+    return ClosedJaxpr(opened, [c for _, c in fixed]), [c for _, c in captured]
+
+
+def jit(
+    fun: F | None = None,
+    /,
+    *,
+    static_argnums: int | Sequence[int] | None = None,
+    static_argnames: str | Iterable[str] | None = None,
+    donate_argnums: int | Sequence[int] | None = None,
+    donate_argnames: str | Iterable[str] | None = None,
+    inline: bool = False,
+) -> F:
+    """A function with the results of `fun`, traced once for each signature and run as a program.
+
+    `fun` must be pure: it runs as Python only while it is traced, on tracers instead of values.
+    static_argnums, static_argnames: arguments passed to `fun` as the Python values that they are;
+        they must be hashable, and each new value is traced anew. Either is inferred from the other.
+    donate_argnums, donate_argnames: arguments that the caller gives up; their arrays are deleted by
+        the call, so that their memory can be reused.
+    inline: record the equations of `fun`, not a call, when it is traced by another transform.
+    Without `fun`: a decorator with these options.
+    Raises: ArgumentError for arguments that are neither static nor trees of arrays, OptionError for
+        options that do not fit the signature of `fun`.
+
+    >>> import fstensor as fst
+    >>> fst.jit(lambda x: x * 2)(3.0)
+    Array(6., dtype=float32, shape=(), weak_type=True)
+    """
+    if fun is None:
+        options = {
+            "static_argnums": static_argnums,
+            "static_argnames": static_argnames,
+            "donate_argnums": donate_argnums,
+            "donate_argnames": donate_argnames,
+            "inline": inline,
+        }
+        return cast(F, functools.partial(jit, **options))  # type: ignore[arg-type]
+    if not callable(fun):
+        raise ArgumentError(f"jit: takes a function, got {type(fun).__name__}")
+    static = _resolve(fun, static_argnums, static_argnames, "static")
+    donated = _resolve(fun, donate_argnums, donate_argnames, "donate")
+    if set(static[0]) & set(donated[0]) or set(static[1]) & set(donated[1]):
+        raise OptionError("jit: an argument cannot be both static and donated")
+    return cast(F, Jitted(fun, *static, *donated, inline))
+
+
+def _resolve(
+    fun: Callable[..., Any],
+    argnums: int | Sequence[int] | None,
+    argnames: str | Iterable[str] | None,
+    what: str,
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Positions and names of chosen arguments, each inferred from the other where it is None."""
+    nums = (argnums,) if isinstance(argnums, int) else tuple(argnums or ())
+    names = (argnames,) if isinstance(argnames, str) else tuple(argnames or ())
+    if not nums and not names:
+        return (), ()
+    try:
+        parameters = list(inspect.signature(fun).parameters.values())
+    except (TypeError, ValueError):
+        return nums, names
+    _check_resolvable(parameters, nums, names, what)
+    positional = [
+        p.name
+        for p in parameters
+        if p.kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    if argnames is None:
+        names = tuple([positional[i] for i in nums if -len(positional) <= i < len(positional)])
+    if argnums is None:
+        nums = tuple([positional.index(n) for n in names if n in positional])
+    return nums, names
+
+
+def _check_resolvable(
+    parameters: Sequence[inspect.Parameter],
+    nums: Sequence[int],
+    names: Sequence[str],
+    what: str,
+) -> None:
+    kinds = {p.kind for p in parameters}
+    positional = [
+        p
+        for p in parameters
+        if p.kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    if inspect.Parameter.VAR_POSITIONAL not in kinds:
+        for i in nums:
+            if not -len(positional) <= i < len(positional):
+                raise OptionError(
+                    f"jit: {what}_argnums={i} names no argument, "
+                    f"the function has {len(positional)} positional ones"
+                )
+    if inspect.Parameter.VAR_KEYWORD not in kinds:
+        known = [p.name for p in parameters]
+        for n in names:
+            if n not in known:
+                raise OptionError(
+                    f"jit: {what}_argnames={n!r} names no argument, there are {', '.join(known)}"
+                )
