@@ -13,8 +13,9 @@ complex: such a scalar is *weak*, it takes on the width of whatever dtype it mee
                                                          └─ the 8-bit floats
 
 An 8-bit float or a narrow integer has nothing above it: to mix it with another width is an error,
-for no choice of result would serve everyone. What JAX does otherwise: it narrows 64-bit dtypes
-unless told not to, and an `np.float64` scalar, which is a Python float too, is strong there.
+for no choice of result would serve everyone. While the default is 32 bits, u32 lies under i32
+instead of i64, so that no 64-bit dtype arises where none was asked for. What JAX does otherwise: it
+narrows 64-bit dtypes unless told not to, and an `np.float64` scalar, a Python float, is strong.
 """
 
 from __future__ import annotations
@@ -240,7 +241,7 @@ def _type_name(x: Any) -> str:
 _Node: TypeAlias = Dtype | type  # the types int, float, complex are the nodes i*, f*, c*
 
 
-def _edges() -> dict[_Node, list[_Node]]:
+def _edges(default_bits: int) -> dict[_Node, list[_Node]]:
     """The lattice: from each node to those just above it."""
     b, i8, i16, i32, i64 = map(np.dtype, (bool_, int8, int16, int32, int64))
     u8, u16, u32, u64 = map(np.dtype, (uint8, uint16, uint32, uint64))
@@ -251,7 +252,7 @@ def _edges() -> dict[_Node, list[_Node]]:
         int: [u8, i8, *map(np.dtype, _NARROW_INTS)],
         u8: [u16, i16],
         u16: [u32, i32],
-        u32: [u64, i64],
+        u32: [u64, i32 if default_bits == 32 else i64],
         u64: [float],
         i8: [i16],
         i16: [i32],
@@ -279,7 +280,7 @@ def _upper_bounds(edges: dict[_Node, list[_Node]]) -> dict[_Node, frozenset[_Nod
     return bounds
 
 
-_UPPER_BOUNDS = _upper_bounds(_edges())
+_UPPER_BOUNDS = {bits: _upper_bounds(_edges(bits)) for bits in (32, 64)}
 _WEAK_NODES: dict[type, _Node] = {
     np.bool_: np.dtype(bool),
     np.signedinteger: int,
@@ -296,43 +297,44 @@ def promote(a: Pair, b: Pair) -> Pair:
     default float, weakly: `int8 + 1.0` is then ready to meet a bfloat16 without widening it.
     Raises: DtypeError where the lattice has no upper bound.
     """
-    return a if a == b else _resolve(*_join((a, b)))
+    return a if a == b else _by_default(*_join((a, b)))
 
 
 def promote_all(pairs: Iterable[Pair]) -> Pair:
     """As `promote`, for one or more operands; their order does not matter."""
-    return _resolve(*_join(tuple(pairs)))
+    return _by_default(*_join(tuple(pairs)))
 
 
-def _resolve(node: _Node, weak: bool) -> Pair:
-    if isinstance(node, type):
-        return _DEFAULTS[config.default_dtype_bits][node], True
-    return node, weak
+def _by_default(at_32: Pair, at_64: Pair) -> Pair:
+    return at_32 if at_32 is at_64 or config.default_dtype_bits == 32 else at_64
 
 
 @functools.lru_cache(maxsize=8192)
-def _join(pairs: tuple[Pair, ...]) -> tuple[_Node, bool]:
-    """The least upper bound of `pairs`; free of the configuration, so the cache needs no more key.
+def _join(pairs: tuple[Pair, ...]) -> tuple[Pair, Pair]:
+    """What `pairs` promote to by a default of 32 and of 64 bits: one object where these agree."""
+    at_32, at_64 = _join_with_default(32, pairs), _join_with_default(64, pairs)
+    return (at_32, at_32) if at_32 == at_64 else (at_32, at_64)
 
-    When all are weak they are joined as if strong, to keep widths that are not the default.
-    """
+
+def _join_with_default(bits: int, pairs: tuple[Pair, ...]) -> Pair:
+    """The least upper bound; of weak dtypes alone as if they were strong, to keep their widths."""
     if not pairs:
         raise DtypeError("promote: there must be at least one dtype, got none")
     all_weak = all(weak for _, weak in pairs)
     dtypes = {dtype for dtype, _ in pairs}
     if len(dtypes) == 1:
-        (only,) = dtypes
-        return only, all_weak
-    if not dtypes <= _UPPER_BOUNDS.keys():
+        return dtypes.pop(), all_weak
+    upper_bounds = _UPPER_BOUNDS[bits]
+    if not dtypes <= upper_bounds.keys():
         raise _promotion_error(pairs)
     nodes = {
         _WEAK_NODES[_KINDS[dtype]] if weak and not all_weak else dtype for dtype, weak in pairs
     }
-    common = frozenset.intersection(*(_UPPER_BOUNDS[node] for node in nodes))
-    for node in common:
-        if _UPPER_BOUNDS[node] == common:
-            return node, all_weak
-    raise _promotion_error(pairs)
+    common = frozenset.intersection(*(upper_bounds[node] for node in nodes))
+    least = next((node for node in common if upper_bounds[node] == common), None)
+    if least is None:
+        raise _promotion_error(pairs)
+    return (_DEFAULTS[bits][least], True) if isinstance(least, type) else (least, all_weak)
 
 
 def _promotion_error(pairs: Iterable[Pair]) -> DtypeError:
