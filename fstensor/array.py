@@ -139,7 +139,7 @@ class Array:
 
     @property
     def at(self) -> At:
-        """Functional updates: `x.at[i].set(v)`, `.add`, `.multiply`, `.min`, `.max`, `.get`, …"""
+        """Functional updates: `x.at[i].set(v)`, and likewise add, multiply, min, max, get."""
         return fnp.At(self)
 
     # Operators
@@ -522,6 +522,12 @@ def is_array_like(x: object) -> bool:
     return isinstance(x, _OPERANDS) or device_lib.is_cupy(x)
 
 
+def _plain(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """An ndarray proper, in the machine's byte order."""
+    x = np.asarray(x)
+    return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
+
+
 def lift(x: Any, dtype: np.dtype[Any] | None = None, what: str = "array argument") -> Array:
     """`x` as an Array, without a copy. A Python scalar becomes weak, or strong of `dtype`.
 
@@ -529,7 +535,9 @@ def lift(x: Any, dtype: np.dtype[Any] | None = None, what: str = "array argument
     """
     if isinstance(x, Array):
         return x
-    if isinstance(x, np.ndarray) or device_lib.is_cupy(x):
+    if isinstance(x, np.ndarray):
+        return from_buffer(_plain(x))
+    if device_lib.is_cupy(x):
         return from_buffer(x)
     if isinstance(x, _SCALARS):  # np.float64 and np.complex128 scalars too: they are weak
         weak = dtype is None and not isinstance(x, bool)

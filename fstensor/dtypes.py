@@ -521,7 +521,7 @@ def finfo(dtype: Any) -> ml_dtypes.finfo:
     dtype = _dtype_of(dtype)
     if not is_inexact(dtype):
         raise DtypeError(f"finfo: dtype must be inexact, got {name(dtype)}; iinfo takes integers")
-    return ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
+    return _finfo(dtype)
 
 
 def iinfo(dtype: Any) -> ml_dtypes.iinfo:
@@ -532,7 +532,11 @@ def iinfo(dtype: Any) -> ml_dtypes.iinfo:
     dtype = _dtype_of(dtype)
     if not is_integer(dtype):
         raise DtypeError(f"iinfo: dtype must be an integer, got {name(dtype)}; finfo takes floats")
-    return ml_dtypes.iinfo(dtype)  # type: ignore[no-untyped-call]
+    return _iinfo(dtype)
+
+
+_finfo: Callable[[Dtype], ml_dtypes.finfo] = ml_dtypes.finfo  # which ml_dtypes does not annotate
+_iinfo: Callable[[Dtype], ml_dtypes.iinfo] = ml_dtypes.iinfo
 
 
 def _dtype_of(x: Any) -> Dtype:
@@ -554,7 +558,10 @@ _TO_COMPLEX: dict[Dtype, Dtype] = {
 
 
 def to_inexact(dtype: DtypeLike) -> Dtype:
-    """`dtype` if inexact, else the default float: the dtype of `sqrt(x)` for any `x`."""
+    """`dtype` if inexact, else the default float: the dtype of `sqrt(x)` for any `x`.
+
+    JAX looks at the integer instead: float64 of 64 bits, float32 of fewer, by either default.
+    """
     return canonical(dtype) if is_inexact(dtype) else _checked_default(dtype, default_float)
 
 

@@ -22,7 +22,7 @@
     │   ├── TracerArrayConversionError               ... by NumPy
     │   ├── TracerIntegerConversionError             ... as an index or by `int()`
     │   └── NonConcreteBooleanIndexError  IndexError ... as a mask whose count sets a shape
-    └── JaxprTypeError                  TypeError    a jaxpr that is not well typed (a bug, not misuse)
+    └── JaxprTypeError                  TypeError    a jaxpr that is not well typed: a bug
 
 A message reads `what: rule broken, got values; hint`, and ends with the user's own line.
 """

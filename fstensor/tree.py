@@ -205,14 +205,8 @@ def broadcast(prefix_tree: Any, full_tree: Any, is_leaf: IsLeaf = None) -> Any:
     >>> broadcast({"a": 1, "b": 2}, {"a": [0, 0], "b": 0})
     {'a': [1, 1], 'b': 2}
     """
-    prefix_leaves, prefix_def = flatten(prefix_tree, is_leaf)
-    subtrees = _flatten_up_to(
-        prefix_def, full_tree, "tree.broadcast: the first tree must be a prefix of the second"
-    )
-    repeated: list[Any] = []
-    for leaf, subtree in zip(prefix_leaves, subtrees, strict=True):
-        repeated += [leaf] * structure(subtree).num_leaves
-    return structure(full_tree).unflatten(repeated)
+    treedef = structure(full_tree)
+    return treedef.unflatten(_spread("tree.broadcast", *flatten(prefix_tree, is_leaf), treedef))
 
 
 def flatten_prefix(prefix: Any, tree_or_treedef: Any, what: str) -> list[Any]:
@@ -223,23 +217,27 @@ def flatten_prefix(prefix: Any, tree_or_treedef: Any, what: str) -> list[Any]:
     treedef = _structure_of(tree_or_treedef)
     if prefix is None or type(prefix) is int:
         return [prefix] * treedef.num_leaves
-    prefix_leaves, prefix_def = flatten(prefix, _is_none)
-    if prefix_def == treedef:
-        return prefix_leaves
-    counts: list[int] = []
-    if _count_below(prefix_def, treedef, counts):
-        return [leaf for leaf, n in zip(prefix_leaves, counts, strict=True) for _ in range(n)]
-    found = _first_mismatch(prefix_def, treedef, prefix=True)
-    assert found is not None
-    got, expected = _describe_both(found.expected, found.got)
-    raise TreeError(
-        f"{what}: must be a prefix of the tree it belongs to, got {got} for {expected} "
-        f"at {_where(found.path)}; the prefix is {_text(prefix_def)}, the tree is {_text(treedef)}"
-    )
+    return _spread(what, *flatten(prefix, _is_none), treedef)
 
 
 def _is_none(x: Any) -> bool:
     return x is None
+
+
+def _spread(what: str, leaves: list[Any], prefix: PyTreeDef, treedef: PyTreeDef) -> list[Any]:
+    """The leaves of a prefix, each as often as `treedef` has leaves below it."""
+    if prefix == treedef:
+        return leaves
+    counts: list[int] = []
+    if _count_below(prefix, treedef, counts):
+        return [leaf for leaf, n in zip(leaves, counts, strict=True) for _ in range(n)]
+    found = _first_mismatch(prefix, treedef, prefix=True)
+    assert found is not None
+    got, expected = _describe_both(found.expected, found.got)
+    raise TreeError(
+        f"{what}: must be a prefix of the tree it belongs to, got {got} for {expected} "
+        f"at {_where(found.path)}; the prefix is {_text(prefix)}, the tree is {_text(treedef)}"
+    )
 
 
 def _count_below(prefix: PyTreeDef, treedef: PyTreeDef, counts: list[int]) -> bool:
@@ -572,15 +570,13 @@ def register_dataclass(
 def _register_fields(cls: type, data_fields: tuple[str, ...], meta_fields: tuple[str, ...]) -> None:
     data_of, meta_of = _getter(data_fields), _getter(meta_fields)
     keys = tuple(GetAttrKey(field) for field in data_fields)
+    fields = (*data_fields, *meta_fields)
 
     def flatten_func(node: Any) -> tuple[Any, ...]:
         return data_of(node), meta_of(node), keys
 
     def unflatten_func(meta: tuple[Any, ...], data: Iterable[Any]) -> Any:
-        named = dict(zip(data_fields, data, strict=True))
-        if meta:
-            named.update(zip(meta_fields, meta, strict=True))
-        return cls(**named)
+        return cls(**dict(zip(fields, (*data, *meta), strict=True)))
 
     _register(cls, flatten_func, unflatten_func)
 

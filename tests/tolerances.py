@@ -20,7 +20,7 @@ FINITE_DIFFERENCES = 1e-7
 
 
 def assert_close(got, expected, *, factor=1.0, derivative=False, err_msg=""):
-    """Equal shapes and dtypes; values equal for integers, within the dtype's tolerance for floats."""
+    """Equal shapes and dtypes; integers equal, floats within the tolerance of their dtype."""
     got, expected = np.asarray(got), np.asarray(expected)
     assert got.shape == expected.shape, (got.shape, expected.shape, err_msg)
     assert got.dtype == expected.dtype, (got.dtype, expected.dtype, err_msg)

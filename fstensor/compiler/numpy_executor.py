@@ -13,8 +13,10 @@ from typing import Any, final
 import numpy as np
 
 from fstensor import device
-from fstensor.core.jaxpr import Atom, ClosedJaxpr, Literal, Var
+from fstensor.array import Array
 from fstensor.compiler.simplify import simplify
+from fstensor.core.jaxpr import Atom, ClosedJaxpr, Literal, Var
+from fstensor.errors import ConcretizationTypeError
 
 
 @final
@@ -52,7 +54,7 @@ class Program:
         self._fixed: list[tuple[int, Any]] = []
         self.count = 0
         for v, c in zip(jaxpr.constvars, self.source.consts, strict=True):
-            self._fixed.append((self._slot(v), c._buffer))
+            self._fixed.append((self._slot(v), _buffer_of(c)))
         self.inputs = [self._slot(v) for v in jaxpr.invars]
         self.steps = [
             Step(
@@ -74,7 +76,7 @@ class Program:
 
     def _read(self, atom: Atom) -> int:
         if isinstance(atom, Literal):
-            self._fixed.append((self.count, atom.value._buffer))
+            self._fixed.append((self.count, _buffer_of(atom.value)))
             self.count += 1
             return self.count - 1
         return self._slots[atom]
@@ -113,3 +115,7 @@ class Program:
         lines += [f"    {step}" for step in self.steps]
         lines.append(f"    return {', '.join(f's{i}' for i in self.outputs)}")
         return "\n".join(lines)
+
+
+def _buffer_of(constant: Array) -> Any:
+    return constant.concretize(ConcretizationTypeError, "the value of")

@@ -57,7 +57,9 @@ class ShapedArray:
     def tangent(self) -> ShapedArray:
         """The aval of tangents and cotangents: the same, strong; float0 for integers and bools."""
         dtype = dtypes.tangent_dtype(self.dtype)
-        return self if dtype == self.dtype and not self.weak_type else ShapedArray(self.shape, dtype)
+        return (
+            self if dtype == self.dtype and not self.weak_type else ShapedArray(self.shape, dtype)
+        )
 
     @cached_property
     def is_float0(self) -> bool:

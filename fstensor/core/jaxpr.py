@@ -217,7 +217,8 @@ class ClosedJaxpr:
         """What `make` computes of this program, made once and kept as long as the program."""
         if key not in self._derived:
             self._derived[key] = make()
-        return self._derived[key]
+        found: T = self._derived[key]
+        return found
 
     def as_function(self) -> Callable[..., list[Any]]:
         """A function of flat arguments that runs the program in the current trace."""
@@ -278,7 +279,9 @@ def eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Any], *args: Any) -> list[Any]:
 def dce(jaxpr: Jaxpr, used_outputs: Sequence[bool] | None = None) -> Jaxpr:
     """Without the equations that no used output needs. Inputs all stay."""
     outvars = [
-        v for v, used in zip(jaxpr.outvars, used_outputs or [True] * len(jaxpr.outvars), strict=True) if used
+        v
+        for v, used in zip(jaxpr.outvars, used_outputs or [True] * len(jaxpr.outvars), strict=True)
+        if used
     ]
     live: set[Var] = {v for v in outvars if isinstance(v, Var)}
     kept = []

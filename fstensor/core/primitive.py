@@ -89,6 +89,10 @@ class Primitive(ABC):
         """The static parameters by name."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
 
+    def printed_params(self) -> dict[str, Any]:
+        """The parameters that jaxprs show: without those that the types beside them tell."""
+        return self.params
+
     def bind(self, *args: Value) -> Any:
         """Apply the operation to array-likes, in the current trace."""
         return state.trace.process(self, args)
@@ -170,5 +174,3 @@ def primitive(name: str) -> Callable[[type[P]], type[P]]:
         return cls
 
     return register
-
-

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
-from types import CodeType
+from types import CodeType, FrameType
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 # Code in these folders is written as a user would write it, and is reported as such.
@@ -47,7 +47,7 @@ class SourceInfo:
 
 def capture() -> SourceInfo | None:
     """The innermost frame outside the package, or None when there is none."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         code = frame.f_code
         internal = _internal.get(code)
@@ -55,19 +55,20 @@ def capture() -> SourceInfo | None:
             internal = _internal[code] = _is_internal(code)
         if not internal:
             return SourceInfo(code, frame.f_lasti)
-        frame = frame.f_back  # type: ignore[assignment]  # the loop's condition handles None
+        frame = frame.f_back
     return None
 
 
 def describe_function(function: object) -> str:
-    """`name at file:line` of a Python callable, or its repr where it has no code."""
+    """`name at file:line` of a Python callable, or its name alone when it is not the user's."""
     while hasattr(function, "__wrapped__"):
         function = function.__wrapped__
     function = getattr(function, "func", function)
+    name = getattr(function, "__name__", None) or repr(function)
     code = getattr(function, "__code__", None)
-    if code is None:
-        return getattr(function, "__name__", None) or repr(function)
-    return f"{code.co_name} at {_shorten(code.co_filename)}:{code.co_firstlineno}"
+    if code is None or _is_internal(code):
+        return name
+    return f"{name} at {_shorten(code.co_filename)}:{code.co_firstlineno}"
 
 
 def _is_internal(code: CodeType) -> bool:

@@ -51,23 +51,24 @@ class Trace(ABC):
 class Tracer(Array):
     """A value that a trace follows."""
 
-    __slots__ = ("trace",)
+    __slots__ = ("_trace",)
 
-    trace: Trace
+    # Underscored, like the slots of subclasses where NumPy has a method of that name.
+    _trace: Trace
 
     def concretize(self, error: type[ConcretizationTypeError], what: str) -> Any:
         self.check_alive()
         raise error(
-            f"{self.trace.transform}: {what} a traced value is not known while tracing "
-            f"{self.trace.function}, got {self.aval}{self._origin()}; {_REMEDIES[error]}"
+            f"{self._trace.transform}: {what} a traced value is not known while tracing "
+            f"{self._trace.function}, got {self.aval}{self._origin()}; {_REMEDIES[error]}"
         )
 
     def check_alive(self) -> None:
         """Raises UnexpectedTracerError once the trace has ended."""
-        if not self.trace.alive:
+        if not self._trace.alive:
             raise UnexpectedTracerError(
-                f"leaked tracer: a value traced by {self.trace.transform} of "
-                f"{self.trace.function} was used after the call had ended, got {self.aval}"
+                f"leaked tracer: a value traced by {self._trace.transform} of "
+                f"{self._trace.function} was used after the call had ended, got {self.aval}"
                 f"{self._origin()}; return it from the function instead of storing it elsewhere"
             )
 
@@ -124,9 +125,7 @@ class EvalTrace(Trace):
         # NumPy's floating-point warnings are off in this context: IEEE results, in silence.
         out = state.quiet.run(primitive.impl, xp, *buffers)
         if primitive.multiple_results:
-            return [
-                ConcreteArray(_as_buffer(b), a) for b, a in zip(out, out_avals, strict=True)
-            ]
+            return [ConcreteArray(_as_buffer(b), a) for b, a in zip(out, out_avals, strict=True)]
         if out.__class__ is not np.ndarray:
             out = _as_buffer(out)
         return ConcreteArray(out, out_avals)
@@ -137,11 +136,11 @@ class EvalTrace(Trace):
             if isinstance(x, Tracer):
                 x.check_alive()
                 raise UnexpectedTracerError(
-                    f"{primitive.name}: a tracer of {x.trace.transform} of {x.trace.function} "
+                    f"{primitive.name}: a tracer of {x._trace.transform} of {x._trace.function} "
                     f"met an operation outside of it, got {x.aval}; return it from the function "
                     "instead of storing it elsewhere"
                 )
-            x._buffer  # raises DeletedArrayError for a donated one  # noqa: B018
+            x.concretize(ConcretizationTypeError, "the value of")  # deleted? then this raises
         out = self.process(primitive, lifted)
         borrowed = [x for x in args if isinstance(x, np.ndarray) and x.flags.writeable]
         if not borrowed:
@@ -170,7 +169,7 @@ state.trace = EVAL
 
 
 @final
-class current_trace:  # noqa: N801  # read as a verb phrase: `with current_trace(t):`
+class current_trace:
     """Make `trace` current within a block."""
 
     __slots__ = ("before", "trace")
@@ -261,18 +260,18 @@ class JaxprBuilder:
 class JaxprTracer(Tracer):
     """A value of a program that is being recorded."""
 
-    __slots__ = ("aval", "source", "var")
+    __slots__ = ("_source", "_var", "aval")
 
     def __init__(
         self, trace: Trace, aval: ShapedArray, var: Var, source: SourceInfo | None = None
     ) -> None:
-        self.trace = trace
+        self._trace = trace
         self.aval = aval
-        self.var = var
-        self.source = source
+        self._var = var
+        self._source = source
 
     def _origin(self) -> str:
-        return f" made at {self.source}" if self.source else " (an argument)"
+        return f" made at {self._source}" if self._source else " (an argument)"
 
 
 @final
@@ -289,8 +288,8 @@ class JaxprTrace(Trace):
 
     def atom(self, x: Any) -> Atom:
         """The atom of an output or operand."""
-        if x.__class__ is JaxprTracer and x.trace is self:
-            return x.var
+        if x.__class__ is JaxprTracer and x._trace is self:
+            return x._var
         return self.builder.constant(lift_owned(x))
 
     def process(self, primitive: Primitive, args: Sequence[Any]) -> Any:
@@ -319,14 +318,14 @@ class PartialTrace(Trace):
         return JaxprTracer(self, aval, self.builder.new_input(aval))
 
     def is_unknown(self, x: Any) -> bool:
-        return x.__class__ is JaxprTracer and x.trace is self
+        return x.__class__ is JaxprTracer and x._trace is self
 
     def atom(self, x: Any) -> Atom:
-        return x.var if self.is_unknown(x) else self.builder.constant(lift_owned(x))
+        return x._var if self.is_unknown(x) else self.builder.constant(lift_owned(x))
 
     def process(self, primitive: Primitive, args: Sequence[Any]) -> Any:
         for x in args:
-            if x.__class__ is JaxprTracer and x.trace is self:
+            if x.__class__ is JaxprTracer and x._trace is self:
                 return primitive.partial_eval(self, args)
         return self.parent.process(primitive, args)
 

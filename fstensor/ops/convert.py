@@ -11,8 +11,9 @@ from fstensor import device as device_lib
 from fstensor import dtypes
 from fstensor.array import Array, ArrayLike, DtypeLike, lift
 from fstensor.core.aval import ShapedArray
-from fstensor.core.primitive import ZERO, Linear, MappedAxis, Value, primitive
+from fstensor.core.primitive import ZERO, Linear, MappedAxis, Primitive, Value, primitive
 from fstensor.device import Device
+from fstensor.errors import DtypeError, ShapeError
 from fstensor.ops.elementwise import neg
 from fstensor.ops.families import (
     ANY,
@@ -27,6 +28,7 @@ from fstensor.ops.families import (
     unary,
     unbroadcast,
 )
+from fstensor.ops.shape import moveaxis
 
 
 @final
@@ -46,6 +48,8 @@ class ConvertElementType(Unary):
     def impl(self, xp: Any, x: Any) -> Any:
         if dtypes.is_complex(x.dtype) and not dtypes.is_complex(self.new_dtype):
             x = x.real if not dtypes.is_bool(self.new_dtype) else x != 0
+        if dtypes.is_integer(self.new_dtype) and dtypes.is_float(x.dtype):
+            return _to_integers(xp, x, self.new_dtype)
         return x.astype(self.new_dtype)
 
     def jvp(self, primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Any, Any]:
@@ -58,15 +62,93 @@ class ConvertElementType(Unary):
         return [convert_element_type(ct, x.aval.dtype)]
 
 
+def _to_integers(xp: Any, x: Any, target: np.dtype[Any]) -> Any:
+    """Floats rounded towards zero; what lies outside `target` gives its ends, and NaN gives 0."""
+    if x.dtype.itemsize < 4:
+        x = x.astype(np.float32)
+    info = dtypes.iinfo(target)
+    # The ends that floats represent exactly: the highest integer itself may not be one.
+    below, above = x < float(info.min), x >= float(info.max + 1)
+    whole = xp.where(below | above | (x != x), x.dtype.type(0), x).astype(target)
+    whole = xp.where(above, xp.asarray(info.max, target), whole)
+    return xp.where(below, xp.asarray(info.min, target), whole)
+
+
 def convert_element_type(x: ArrayLike, new_dtype: DtypeLike) -> Array:
     """Elementwise conversion to another dtype; the result is not weak.
 
-    Complex to real drops the imaginary part. Floats to integers round towards zero.
+    Complex to real drops the imaginary part. Floats to integers round towards zero; numbers beyond
+    the integers' range give the nearest end of it, and NaN gives 0.
     """
     x, target = lift(x), dtypes.canonical(new_dtype)
     if x.dtype == target and not x.weak_type:
         return x
     return ConvertElementType(target, False).bind(x)
+
+
+@final
+@primitive("bitcast_convert_type")
+class BitcastConvertType(Primitive):
+    """The same bits read as another dtype; a difference in width becomes a last axis."""
+
+    new_dtype: np.dtype[Any]
+
+    def abstract(self, *avals: ShapedArray) -> ShapedArray:
+        (x,) = avals
+        NUMERIC.check(self.name, x)
+        if x.dtype == self.new_dtype:
+            return x.strong
+        if not (_has_plain_bits(x.dtype) and _has_plain_bits(self.new_dtype)):
+            raise DtypeError(
+                "bitcast_convert_type: takes integers and floats of whole bytes, "
+                f"got {x} to {dtypes.name(self.new_dtype)}"
+            )
+        old, new = x.dtype.itemsize, self.new_dtype.itemsize
+        if new < old:
+            return ShapedArray((*x.shape, old // new), self.new_dtype)
+        if new == old:
+            return ShapedArray(x.shape, self.new_dtype)
+        if not x.shape or x.shape[-1] * old != new:
+            raise ShapeError(
+                f"bitcast_convert_type: the last axis must have size {new // old} to become one "
+                f"{dtypes.name(self.new_dtype)}, got {x}"
+            )
+        return ShapedArray(x.shape[:-1], self.new_dtype)
+
+    def impl(self, xp: Any, x: Any) -> Any:
+        old, new = x.dtype.itemsize, self.new_dtype.itemsize
+        if new == old:
+            return x.view(self.new_dtype)
+        if new < old:
+            rows = xp.array(x, order="C").reshape((*x.shape, 1))
+            return rows.view(self.new_dtype)
+        # A copy, since what is aligned for narrow numbers may not be so for wide ones.
+        return xp.array(x, order="C").view(self.new_dtype).reshape(x.shape[:-1])
+
+    def jvp(self, primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Any, Any]:
+        return self.bind(*primals), ZERO
+
+    def batch(
+        self, axis: MappedAxis, args: Sequence[Value], dims: Sequence[int | None]
+    ) -> tuple[Any, int]:
+        return self.bind(moveaxis(args[0], dims[0], 0)), 0
+
+
+def _has_plain_bits(dtype: np.dtype[Any]) -> bool:
+    if dtypes.is_integer(dtype):
+        return dtypes.iinfo(dtype).bits >= 8
+    return dtypes.is_float(dtype)
+
+
+def bitcast_convert_type(x: ArrayLike, new_dtype: DtypeLike) -> Array:
+    """The bits of `x` read as another dtype, in this machine's byte order. Not differentiable.
+
+    Shapes: the same for dtypes of one width. To a narrower dtype, a last axis is added that holds
+    the parts of each number, the lowest first; to a wider one, such a last axis is dropped.
+    Dtypes: integers and floats; bool and complex only to themselves.
+    Raises: DtypeError; ShapeError when the last axis does not make up one wider number.
+    """
+    return BitcastConvertType(dtypes.canonical(new_dtype)).bind(x)
 
 
 @final

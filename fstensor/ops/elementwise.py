@@ -5,23 +5,30 @@ Conventions at kinks follow JAX: `max` and `min` give each operand half at a tie
 
 from __future__ import annotations
 
+import builtins
+import enum
 from collections.abc import Sequence
 from typing import Any, final
 
 import numpy as np
 
 from fstensor import dtypes, ops
-from fstensor.array import Array, ArrayLike
+from fstensor.array import Array, ArrayLike, lift
 from fstensor.core.aval import ShapedArray
-from fstensor.core.primitive import Linear, Value, primitive
-from fstensor.errors import OptionError
+from fstensor.core.primitive import ZERO, Linear, Value, primitive
+from fstensor.errors import DtypeError, OptionError
 from fstensor.ops.families import (
+    FLOAT,
+    INEXACT,
     NUMBER,
     ORDERED,
     Binary,
     Discrete,
+    Elementwise,
     Unary,
+    beside,
     binary,
+    broadcast_shape,
     constant,
     unary,
     unbroadcast,
@@ -125,8 +132,9 @@ class Mul(Binary):
 @final
 @primitive("div")
 class Div(Binary):
-    """Elementwise quotient, x / y. For integers: rounded towards zero, and -1 or the largest
-    unsigned number for a zero divisor, as XLA has it.
+    """Elementwise quotient, x / y; that of integers is rounded towards zero.
+
+    An integer divisor of zero gives -1, or the largest unsigned number, as XLA has it.
     """
 
     takes = NUMBER
@@ -215,11 +223,55 @@ class Min(Binary):
 
 def _share(x: Array, out: Array, other: Array) -> Array:
     """The share of `x` in the chosen value: 1 where it was chosen, 0 elsewhere, 1/2 at a tie."""
-    one, zero, half = constant(1, out), constant(0, out), constant(0.5, out)
-    chosen = ops.logical.eq(x, out)
-    tied = ops.logical.eq(other, out)
-    whole = ops.logical.where(tied, half, one)
-    return ops.logical.where(chosen, whole, zero)
+    zero, one, two = constant(0, out), constant(1, out), constant(2, out)
+    chosen = ops.logical.where(ops.logical.eq(x, out), one, zero)
+    return div(chosen, ops.logical.where(ops.logical.eq(other, out), two, one))
+
+
+@final
+@primitive("clamp")
+class Clamp(Elementwise):
+    """Elementwise min(max(x, low), high), for operands low, x, high; NaN stays.
+
+    The slope is 1 strictly between the bounds and 0 at them, unlike that of `max` and `min`.
+    """
+
+    takes = ORDERED
+
+    def impl(self, xp: Any, low: Any, x: Any, high: Any) -> Any:
+        return xp.minimum(xp.maximum(x, low), high)
+
+    def tangent(self, i: int, t: Array, out: Array, *args: Value) -> Array:
+        low, x, high = args
+        lt, gt = ops.logical.lt, ops.logical.gt
+        if i == 0:
+            chosen = ops.logical.bitwise_and(gt(low, x), lt(low, high))
+        elif i == 1:
+            chosen = ops.logical.bitwise_and(gt(x, low), lt(x, high))
+        else:
+            chosen = lt(high, x)
+        return ops.logical.where(chosen, t, constant(0, t))
+
+
+def clamp(min: ArrayLike, x: ArrayLike, max: ArrayLike) -> Array:
+    """Elementwise min(max(x, low), high). The bounds have the shape of `x` or are scalars.
+
+    Dtypes: one for all three; Python scalars take that of `x`. NaN stays NaN.
+    Raises: ShapeError or DtypeError.
+    """
+    x = lift(x, what="clamp")
+    return Clamp().bind(beside(min, x, "clamp"), x, beside(max, x, "clamp"))
+
+
+@final
+@primitive("nextafter")
+class NextAfter(Binary):
+    """Elementwise next float after x in the direction of y."""
+
+    takes = FLOAT
+
+    def impl(self, xp: Any, x: Any, y: Any) -> Any:
+        return xp.nextafter(x, y)
 
 
 @final
@@ -255,6 +307,59 @@ class Ceil(Discrete):
         return xp.ceil(x)
 
 
+class RoundingMethod(enum.IntEnum):
+    """Where `round` takes numbers that lie halfway between two integers."""
+
+    AWAY_FROM_ZERO = 0
+    TO_NEAREST_EVEN = 1
+
+
+@final
+@primitive("round")
+class Round(Discrete):
+    """Elementwise nearest integer; halves go where `rounding_method` says."""
+
+    rounding_method: RoundingMethod
+
+    takes = FLOAT
+
+    def impl(self, xp: Any, x: Any) -> Any:
+        if self.rounding_method == RoundingMethod.TO_NEAREST_EVEN:
+            return xp.rint(x)
+        # Not floor(|x| + 1/2): that sum rounds up to 1 just below 1/2.
+        whole = xp.trunc(x)
+        far = xp.abs(x - whole) >= 0.5
+        return whole + xp.copysign(far.astype(x.dtype), x)
+
+
+def round(x: ArrayLike, rounding_method: RoundingMethod = RoundingMethod.AWAY_FROM_ZERO) -> Array:
+    """Elementwise nearest integer, as a float. Halves go away from zero unless told otherwise.
+
+    Raises: DtypeError unless `x` is of a float dtype; OptionError for an unknown method.
+    """
+    try:
+        method = RoundingMethod(rounding_method)
+    except ValueError:
+        raise OptionError(
+            f"round: rounding_method must be one of RoundingMethod's, got {rounding_method!r}"
+        ) from None
+    return Round(method).bind(x)
+
+
+@final
+@primitive("is_finite")
+class IsFinite(Discrete):
+    """Elementwise: whether x is neither infinite nor NaN."""
+
+    takes = FLOAT
+
+    def result_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
+        return np.dtype(bool)
+
+    def impl(self, xp: Any, x: Any) -> Any:
+        return xp.isfinite(x)
+
+
 @final
 @primitive("abs")
 class Abs(Unary):
@@ -271,11 +376,11 @@ class Abs(Unary):
     def derive(self, t: Array, out: Array, x: Array) -> Array:
         if dtypes.is_complex(x.dtype):
             # d|z| = Re(conj(z) dz) / |z|, and 0 at the origin.
-            zero = ops.logical.eq(out, constant(0, out))
-            safe = ops.logical.where(zero, constant(1, out), out)
-            return div(ops.convert.real(mul(t, ops.convert.conj(x))), safe)
-        negative = ops.logical.lt(x, constant(0, x))
-        return ops.logical.where(negative, neg(t), t)
+            size = ops.convert.convert_element_type(out, x.dtype)
+            zero = ops.logical.eq(size, constant(0, size))
+            safe = ops.logical.where(zero, constant(1, size), size)
+            return ops.convert.real(mul(t, div(ops.convert.conj(x), safe)))
+        return ops.logical.where(ops.logical.ge(x, constant(0, x)), t, neg(t))
 
 
 @final
@@ -295,14 +400,27 @@ class IntegerPow(Unary):
         return super().abstract(*avals)
 
     def impl(self, xp: Any, x: Any) -> Any:
-        if self.y == 2:
-            return xp.square(x)
-        return xp.power(x, xp.asarray(self.y).astype(x.dtype) if x.dtype.kind in "iu" else self.y)
+        n = builtins.abs(self.y)
+        if n == 0:
+            return xp.ones_like(x)
+        if n > _LONGEST_PRODUCT and x.dtype.kind in "fc":
+            return xp.power(x, self.y)
+        out, square = None, x
+        while n:
+            if n & 1:
+                out = square if out is None else xp.multiply(out, square)
+            n >>= 1
+            square = xp.square(square) if n else square
+        return xp.reciprocal(out) if self.y < 0 else out
 
     def derive(self, t: Array, out: Array, x: Array) -> Value:
         if self.y == 0:
-            return constant(0, x)
+            return ZERO
         return mul(t, mul(constant(self.y, x), integer_pow(x, self.y - 1)))
+
+
+# Up to here repeated squaring is as accurate as the power function, and many times as fast.
+_LONGEST_PRODUCT = 8
 
 
 def integer_pow(x: ArrayLike, y: int) -> Array:
@@ -314,6 +432,111 @@ def integer_pow(x: ArrayLike, y: int) -> Array:
     return IntegerPow(int(y)).bind(x)
 
 
+@final
+@primitive("square")
+class Square(Unary):
+    """Elementwise x^2."""
+
+    takes = NUMBER
+
+    def impl(self, xp: Any, x: Any) -> Any:
+        return xp.square(x)
+
+    def derive(self, t: Array, out: Array, x: Array) -> Array:
+        return mul(t, mul(constant(2, x), x))
+
+
+@final
+@primitive("sqrt")
+class Sqrt(Unary):
+    """Elementwise square root; NaN for negative reals. Its slope is infinite at 0."""
+
+    takes = INEXACT
+
+    def impl(self, xp: Any, x: Any) -> Any:
+        return xp.sqrt(x)
+
+    def derive(self, t: Array, out: Array, x: Array) -> Array:
+        return mul(t, div(constant(0.5, x), out))
+
+
+@final
+@primitive("rsqrt")
+class Rsqrt(Unary):
+    """Elementwise 1 / sqrt(x); infinite at 0."""
+
+    takes = INEXACT
+
+    def impl(self, xp: Any, x: Any) -> Any:
+        return xp.reciprocal(xp.sqrt(x))
+
+    def derive(self, t: Array, out: Array, x: Array) -> Array:
+        return mul(t, mul(constant(-0.5, x), div(out, x)))
+
+
+@final
+@primitive("cbrt")
+class Cbrt(Unary):
+    """Elementwise real cube root, with the sign of x. Its slope is infinite at 0."""
+
+    takes = FLOAT
+
+    def impl(self, xp: Any, x: Any) -> Any:
+        return xp.cbrt(x)
+
+    def derive(self, t: Array, out: Array, x: Array) -> Array:
+        return mul(t, mul(constant(1 / 3, x), integer_pow(out, -2)))
+
+
+@final
+@primitive("pow")
+class Pow(Binary):
+    """Elementwise x^y, for y of the dtype of x or of an integer dtype; x^0 = 1 everywhere.
+
+    d/dx = y x^(y-1), taken as 0 where y = 0, also at x = 0. d/dy = log(x) x^y, taken as 0 where
+    x = 0; NaN where x < 0, since the power is not defined beside integers y.
+    """
+
+    def abstract(self, *avals: ShapedArray) -> ShapedArray:
+        x, y = avals
+        INEXACT.check("pow", x)
+        NUMBER.check("pow", y)
+        if y.dtype != x.dtype and dtypes.is_inexact(y.dtype):
+            raise DtypeError(
+                f"pow: the exponent must have the dtype of the base or an integer dtype, "
+                f"got {x} and {y}; convert with astype"
+            )
+        return ShapedArray(broadcast_shape("pow", avals), x.dtype, x.weak_type and y.weak_type)
+
+    def impl(self, xp: Any, x: Any, y: Any) -> Any:
+        return xp.power(x, y.astype(x.dtype))
+
+    def derive_x(self, t: Array, out: Array, x: Array, y: Array) -> Array:
+        y = ops.convert.convert_element_type(y, x.dtype)
+        # x^(y-1) is infinite at x = y = 0; any finite factor will do beside y = 0.
+        zero, one = constant(0, y), constant(1, y)
+        exponent = sub(ops.logical.where(ops.logical.eq(y, zero), one, y), one)
+        return mul(t, mul(y, pow(x, exponent)))
+
+    def derive_y(self, t: Array, out: Array, x: Array, y: Array) -> Array:
+        zero = ops.logical.eq(x, constant(0, x))
+        safe = ops.logical.where(zero, constant(1, x), x)
+        return mul(t, mul(ops.transcendental.log(safe), out))
+
+
+def pow(x: ArrayLike, y: ArrayLike) -> Array:
+    """Elementwise power x^y. A Python float or complex takes the dtype of the other operand.
+
+    Dtypes: x float or complex; y of the same dtype or of any integer dtype.
+    Raises: DtypeError for other dtypes, ShapeError.
+    """
+    if isinstance(x, Array):
+        y = lift(y, what="pow") if isinstance(y, int) else beside(y, x, "pow")
+    elif isinstance(y, Array) and dtypes.is_inexact(y.dtype):
+        x = beside(x, y, "pow")
+    return Pow().bind(x, y)
+
+
 add_any = binary(AddAny)
 neg = unary(Neg)
 add = binary(Add)
@@ -321,10 +544,15 @@ sub = binary(Sub)
 mul = binary(Mul)
 div = binary(Div)
 rem = binary(Rem)
+nextafter = binary(NextAfter)
 max = binary(Max)
 min = binary(Min)
 sign = unary(Sign)
 floor = unary(Floor)
 ceil = unary(Ceil)
 abs = unary(Abs)
-
+is_finite = unary(IsFinite)
+square = unary(Square)
+sqrt = unary(Sqrt)
+rsqrt = unary(Rsqrt)
+cbrt = unary(Cbrt)

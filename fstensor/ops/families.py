@@ -1,4 +1,4 @@
-"""What families of primitives share: shape and dtype checks, and the rules that follow from them."""
+"""What families of primitives share: checks of shapes and dtypes, and the rules that follow."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Elementwise(Primitive):
     def abstract(self, *avals: ShapedArray) -> ShapedArray:
         self.takes.check(self.name, *avals)
         dtype = check_same_dtype(self.name, avals)
-        weak = all([a.weak_type for a in avals])
+        weak = all(a.weak_type for a in avals)
         result = self.result_dtype(dtype)
         return ShapedArray(
             broadcast_shape(self.name, avals), result, weak and not dtypes.is_bool(result)
@@ -147,7 +147,7 @@ class Unary(Elementwise):
 
 
 class Binary(Elementwise):
-    """An elementwise function of two operands: `derive_x` and `derive_y` are its tangent's parts."""
+    """An elementwise function of two operands; `derive_x` and `derive_y` give its tangent."""
 
     def derive_x(self, t: Array, out: Array, x: Array, y: Array) -> Value:
         raise self._missing("derive_x", "differentiation")
@@ -205,15 +205,18 @@ def binary(cls: type[Elementwise]) -> Callable[[ArrayLike, ArrayLike], Array]:
     def function(x: ArrayLike, y: ArrayLike) -> Array:
         if isinstance(x, Array):
             if not isinstance(y, Array):
-                y = _beside(y, x, cls.name)
+                y = beside(y, x, cls.name)
         elif isinstance(y, Array):
-            x = _beside(x, y, cls.name)
+            x = beside(x, y, cls.name)
         return apply.bind(x, y)
 
     return _named_for(cls, function)
 
 
-def _beside(scalar: ArrayLike, other: Array, what: str) -> Array:
+def beside(scalar: ArrayLike, other: Array, what: str) -> Array:
+    """`scalar` as an operand of `what` next to `other`, whose dtype a Python scalar takes."""
+    if isinstance(scalar, Array):
+        return scalar
     is_scalar = isinstance(scalar, (bool, int, float, complex))
     return lift(scalar, other.dtype if is_scalar else None, what)
 

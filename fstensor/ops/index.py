@@ -1,18 +1,23 @@
-"""Reading and writing parts of arrays: static and dynamic slices, padding, gather and scatter."""
+"""Parts of arrays that are boxes: static and dynamic slices, their updates, and padding."""
 
 from __future__ import annotations
 
 import builtins
+import operator
 from collections.abc import Sequence
 from typing import Any, final
 
-from fstensor import ops
+import numpy as np
+
+from fstensor import dtypes, ops
 from fstensor.array import Array, ArrayLike, lift, normalize_axis
 from fstensor.core.aval import ShapedArray
 from fstensor.core.primitive import Linear, MappedAxis, Primitive, Value, primitive
-from fstensor.errors import OutOfBoundsError, ShapeError
+from fstensor.errors import ArgumentError, DtypeError, OutOfBoundsError, ShapeError
+from fstensor.ops.elementwise import add
 from fstensor.ops.families import Structural, check_same_dtype, constant
-from fstensor.ops.shape import moveaxis
+from fstensor.ops.logical import filled, lt, select_n
+from fstensor.ops.shape import expand_dims, moveaxis, reshape, squeeze, zeros_of
 
 
 @final
@@ -42,8 +47,11 @@ class Slice(Structural):
         return x.update(shape=tuple([-(-(b - a) // s) for a, b, s in sizes]))
 
     def impl(self, xp: Any, x: Any) -> Any:
-        strides = self.strides or (1,) * x.ndim
-        return x[tuple(map(builtins.slice, self.start_indices, self.limit_indices, strides))]
+        if self.strides is None:
+            return x[tuple(map(builtins.slice, self.start_indices, self.limit_indices))]
+        return x[
+            tuple(map(builtins.slice, self.start_indices, self.limit_indices, self.strides))
+        ]
 
     def transpose(self, ct: Array, x: Value) -> Sequence[Value]:
         strides = self.strides or (1,) * x.ndim
@@ -92,6 +100,22 @@ def slice_in_dim(
     starts, limits, strides = [0] * x.ndim, list(x.shape), [1] * x.ndim
     starts[axis], limits[axis], strides[axis] = start, limit, stride
     return slice(x, starts, limits, strides)
+
+
+def index_in_dim(operand: ArrayLike, index: int, axis: int = 0, keepdims: bool = True) -> Array:
+    """The part of `operand` at a static `index` along one axis; negative ones count from the end.
+
+    Shapes: the axis has size 1 in the result, or is dropped when not keepdims.
+    Raises: OutOfBoundsError when the axis has no such index, AxisError when there is no such axis.
+    """
+    x = lift(operand)
+    axis = normalize_axis(axis, x.ndim, "index_in_dim")
+    i, n = operator.index(index), x.shape[axis]
+    if not -n <= i < n:
+        raise OutOfBoundsError(f"index_in_dim: {i} is out of bounds for axis {axis} of {x.aval}")
+    i += n * (i < 0)
+    part = slice_in_dim(x, i, i + 1, 1, axis)
+    return part if keepdims else squeeze(part, (axis,))
 
 
 @final
@@ -193,3 +217,319 @@ def pad(
     is_scalar = isinstance(padding_value, (bool, int, float, complex))
     value = lift(padding_value, x.dtype if is_scalar else None)
     return Pad(tuple([(int(a), int(b), int(c)) for a, b, c in padding_config])).bind(x, value)
+
+
+def wrap_index(index: Array, size: int) -> Array:
+    """A traced index with negative values counted from the end of an axis of `size`."""
+    if dtypes.is_unsigned(index.dtype):
+        return index
+    from_end = add(index, constant(size, index))
+    return select_n(lt(index, constant(0, index)), index, from_end)
+
+
+def as_index(i: ArrayLike, what: str) -> Array:
+    """An index as an Array of an integer dtype wide enough for any axis: int32 or int64."""
+    if isinstance(i, int) and not isinstance(i, bool):
+        fits = -(2**31) <= i < 2**31
+        return lift(i, np.dtype(np.int32 if fits else np.int64))
+    x = lift(i, what=what)
+    if not dtypes.is_integer(x.dtype):
+        raise DtypeError(f"{what}: indices must be integers, got {x.aval}; convert with astype")
+    if x.dtype.itemsize < 4:
+        return ops.convert.convert_element_type(x, np.int32)
+    if x.dtype == np.uint32:
+        return ops.convert.convert_element_type(x, np.int64)
+    return x
+
+
+def _start_indices(
+    what: str, x: Array, start_indices: ArrayLike | Sequence[ArrayLike], wraps: Sequence[bool]
+) -> list[Array]:
+    """A scalar start for each axis, with negative ones counted from the end where `wraps`."""
+    starts: list[ArrayLike]
+    if isinstance(start_indices, (Array, np.ndarray)):
+        if start_indices.ndim != 1:
+            got = lift(start_indices).aval
+            raise ShapeError(f"{what}: start_indices must have one dimension, got {got}")
+        vector = lift(start_indices)
+        starts = [index_in_dim(vector, k, 0, keepdims=False) for k in range(vector.shape[0])]
+    elif isinstance(start_indices, (tuple, list)):
+        starts = list(start_indices)
+    else:
+        raise ArgumentError(
+            f"{what}: start_indices must be a sequence of scalars or an array of one dimension, "
+            f"got {type(start_indices).__name__}"
+        )
+    if len(starts) != x.ndim:
+        raise ShapeError(
+            f"{what}: needs a start index for each axis, got {len(starts)} for {x.aval}"
+        )
+    found = []
+    for start, n, wrap in zip(starts, x.shape, wraps, strict=True):
+        if isinstance(start, int) and not isinstance(start, bool):
+            found.append(as_index(start + n * (wrap and start < 0), what))
+        else:
+            i = as_index(start, what)
+            found.append(wrap_index(i, n) if wrap else i)
+    return found
+
+
+def _wraps(allowed: bool | Sequence[bool], ndim: int) -> Sequence[bool]:
+    return (allowed,) * ndim if isinstance(allowed, bool) else tuple(allowed)
+
+
+def _check_starts(what: str, starts: Sequence[ShapedArray], x: ShapedArray) -> None:
+    if len(starts) != x.ndim or any(s.shape for s in starts):
+        got = ", ".join(map(str, starts)) or "none"
+        raise ShapeError(f"{what}: needs a scalar start for each axis, got {got} for {x}")
+    for s in starts:
+        if not dtypes.is_integer(s.dtype):
+            raise DtypeError(f"{what}: start indices must be integers, got {s}")
+
+
+def _box(starts: Sequence[Any], sizes: Sequence[int], shape: Sequence[int]) -> tuple[Any, ...]:
+    """The slices of a box of `sizes`, moved inside an array of `shape` where it sticks out."""
+    at = [
+        min(max(int(i), 0), n - size) for i, size, n in zip(starts, sizes, shape, strict=True)
+    ]
+    return tuple([builtins.slice(a, a + size) for a, size in zip(at, sizes, strict=True)])
+
+
+@final
+@primitive("dynamic_slice")
+class DynamicSlice(Primitive):
+    """The box of `slice_sizes` that starts at given indices, moved inside where it sticks out."""
+
+    slice_sizes: tuple[int, ...]
+
+    def abstract(self, x: ShapedArray, *starts: ShapedArray) -> ShapedArray:
+        _check_starts("dynamic_slice", starts, x)
+        if len(self.slice_sizes) != x.ndim or any(
+            not 0 <= size <= n for size, n in zip(self.slice_sizes, x.shape, strict=True)
+        ):
+            raise ShapeError(
+                "dynamic_slice: slice_sizes must lie between 0 and the size of each axis, "
+                f"got {self.slice_sizes} for {x}"
+            )
+        return x.update(shape=self.slice_sizes)
+
+    def impl(self, xp: Any, x: Any, *starts: Any) -> Any:
+        return x[_box(starts, self.slice_sizes, x.shape)]
+
+    def jvp(self, primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Any, Any]:
+        return self.bind(*primals), self.bind(tangents[0], *primals[1:])
+
+    def transpose(self, ct: Array, x: Value, *starts: Value) -> Sequence[Value]:
+        zeros = zeros_of(ct.aval.update(shape=x.shape))
+        return [DynamicUpdateSlice().bind(zeros, ct, *starts), *[None] * len(starts)]
+
+    def batch(
+        self, axis: MappedAxis, args: Sequence[Value], dims: Sequence[int | None]
+    ) -> tuple[Any, int]:
+        x, *starts = args
+        if all(d is None for d in dims[1:]):
+            whole = DynamicSlice((axis.size, *self.slice_sizes))
+            return whole.bind(moveaxis(x, dims[0], 0), constant(0, starts[0]), *starts), 0
+        # Examples that start in different places: a gather of one box each. An axis that the box
+        # fills has no start to choose.
+        rank = len(self.slice_sizes)
+        shape = [n for i, n in enumerate(x.shape) if i != dims[0]]
+        chosen = [k for k in range(rank) if self.slice_sizes[k] != shape[k]]
+        indices = _index_vectors([starts[k] for k in chosen], [dims[k + 1] for k in chosen], axis)
+        if indices is None:
+            return x, dims[0]
+        numbers = ops.gather.GatherDimensionNumbers(tuple(range(rank)), (), tuple(chosen))
+        one_box = ops.gather.Gather(
+            numbers, None, True, ops.gather.GatherScatterMode.CLIP, self.slice_sizes, True
+        )
+        return one_box.batch(axis, (x, indices[0]), (dims[0], indices[1]))
+
+
+def _index_vectors(
+    starts: Sequence[Array], dims: Sequence[int | None], axis: MappedAxis
+) -> tuple[Array, int | None] | None:
+    """Scalar starts, some batched, as vectors: (array, batch axis), None when there are none."""
+    if not starts:
+        return None
+    dtype = np.result_type(*[s.dtype for s in starts])
+    columns = []
+    batched = any(d is not None for d in dims)
+    for start, d in zip(starts, dims, strict=True):
+        column = ops.convert.convert_element_type(start, dtype)
+        if d is None and batched:
+            column = ops.shape.broadcast_in_dim(column, (axis.size,), ())
+        columns.append(expand_dims(column, (column.ndim,)))
+    return ops.arrange.concatenate(columns, int(batched)), 0 if batched else None
+
+
+def dynamic_slice(
+    operand: ArrayLike,
+    start_indices: ArrayLike | Sequence[ArrayLike],
+    slice_sizes: Sequence[int],
+    *,
+    allow_negative_indices: bool | Sequence[bool] = True,
+) -> Array:
+    """The box of static `slice_sizes` that starts at indices that may be traced.
+
+    start_indices: a scalar for each axis, in a sequence or an array of one dimension. Negative
+        ones count from the end, where allowed. A box that would stick out is moved inside.
+    Raises: ShapeError when sizes or starts do not fit `operand`, DtypeError when starts are no
+        integers.
+    """
+    x = lift(operand)
+    wraps = _wraps(allow_negative_indices, x.ndim)
+    starts = _start_indices("dynamic_slice", x, start_indices, wraps)
+    return DynamicSlice(tuple([operator.index(n) for n in slice_sizes])).bind(x, *starts)
+
+
+@final
+@primitive("dynamic_update_slice")
+class DynamicUpdateSlice(Primitive):
+    """The operand with a box that starts at given indices replaced; moved inside like its slice."""
+
+    def abstract(
+        self, x: ShapedArray, update: ShapedArray, *starts: ShapedArray
+    ) -> ShapedArray:
+        _check_starts("dynamic_update_slice", starts, x)
+        check_same_dtype("dynamic_update_slice", (x, update))
+        if update.ndim != x.ndim or any(
+            m > n for m, n in zip(update.shape, x.shape, strict=True)
+        ):
+            raise ShapeError(
+                "dynamic_update_slice: the update must have the operand's rank and be no larger, "
+                f"got {update} for {x}"
+            )
+        return x.update(weak_type=x.weak_type and update.weak_type)
+
+    def impl(self, xp: Any, x: Any, update: Any, *starts: Any) -> Any:
+        out = x.copy()
+        out[_box(starts, update.shape, x.shape)] = update
+        return out
+
+    def jvp(self, primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Any, Any]:
+        x, update, *starts = primals
+        pushed = filled(tangents[:2], (x.aval, update.aval))
+        return self.bind(*primals), self.bind(*pushed, *starts)
+
+    def transpose(self, ct: Array, x: Value, update: Value, *starts: Value) -> Sequence[Value]:
+        ct_x = ct_update = None
+        if isinstance(x, Linear):
+            ct_x = self.bind(ct, zeros_of(ct.aval.update(shape=update.shape)), *starts)
+        if isinstance(update, Linear):
+            ct_update = DynamicSlice(update.shape).bind(ct, *starts)
+        return [ct_x, ct_update, *[None] * len(starts)]
+
+    def batch(
+        self, axis: MappedAxis, args: Sequence[Value], dims: Sequence[int | None]
+    ) -> tuple[Any, int]:
+        x, update, *starts = args
+        if all(d is None for d in dims[2:]):
+            both = [
+                ops.shape.batch_to_front(a, d, axis.size)
+                for a, d in zip(args[:2], dims[:2], strict=True)
+            ]
+            return self.bind(*both, constant(0, starts[0]), *starts), 0
+        rank = len(starts)
+        sizes = [n for i, n in enumerate(update.shape) if i != dims[1]]
+        shape = [n for i, n in enumerate(x.shape) if i != dims[0]]
+        chosen = [k for k in range(rank) if sizes[k] != shape[k]]
+        indices = _index_vectors([starts[k] for k in chosen], [dims[k + 2] for k in chosen], axis)
+        if indices is None:
+            return ops.shape.batch_to_front(update, dims[1], axis.size), 0
+        numbers = ops.gather.ScatterDimensionNumbers(tuple(range(rank)), (), tuple(chosen))
+        one_box = ops.gather.Scatter(numbers, True, ops.gather.GatherScatterMode.CLIP, True)
+        return one_box.batch(axis, (x, indices[0], update), (dims[0], indices[1], dims[1]))
+
+
+def dynamic_update_slice(
+    operand: ArrayLike,
+    update: ArrayLike,
+    start_indices: ArrayLike | Sequence[ArrayLike],
+    *,
+    allow_negative_indices: bool | Sequence[bool] = True,
+) -> Array:
+    """`operand` with the box of `update`'s shape that starts at `start_indices` replaced by it.
+
+    Starts are read as by `dynamic_slice`: the box that this writes is the box that it reads.
+    Raises: ShapeError when shapes do not fit, DtypeError when dtypes differ.
+    """
+    x = lift(operand)
+    is_scalar = isinstance(update, (bool, int, float, complex))
+    new = lift(update, x.dtype if is_scalar else None)
+    wraps = _wraps(allow_negative_indices, x.ndim)
+    starts = _start_indices("dynamic_update_slice", x, start_indices, wraps)
+    return DynamicUpdateSlice().bind(x, new, *starts)
+
+
+def dynamic_slice_in_dim(
+    operand: ArrayLike,
+    start_index: ArrayLike,
+    slice_size: int,
+    axis: int = 0,
+    *,
+    allow_negative_indices: bool = True,
+) -> Array:
+    """`dynamic_slice` along one axis, whole along the others."""
+    x = lift(operand)
+    axis = normalize_axis(axis, x.ndim, "dynamic_slice_in_dim")
+    starts, sizes = [lift(0, np.dtype(np.int32)) for _ in x.shape], list(x.shape)
+    starts[axis], sizes[axis] = _start(x, start_index, axis, allow_negative_indices), slice_size
+    return DynamicSlice(tuple([operator.index(n) for n in sizes])).bind(x, *starts)
+
+
+def _start(x: Array, start: ArrayLike, axis: int, wrap: bool) -> Array:
+    return _start_indices("dynamic_slice_in_dim", slice_in_dim(x, 0, 0), [start], [wrap])[0]
+
+
+def dynamic_index_in_dim(
+    operand: ArrayLike,
+    index: ArrayLike,
+    axis: int = 0,
+    keepdims: bool = True,
+    *,
+    allow_negative_indices: bool = True,
+) -> Array:
+    """The part of `operand` at an index that may be traced; its axis has size 1, or is dropped."""
+    x = lift(operand)
+    axis = normalize_axis(axis, x.ndim, "dynamic_index_in_dim")
+    part = dynamic_slice_in_dim(x, index, 1, axis, allow_negative_indices=allow_negative_indices)
+    return part if keepdims else squeeze(part, (axis,))
+
+
+def dynamic_update_slice_in_dim(
+    operand: ArrayLike,
+    update: ArrayLike,
+    start_index: ArrayLike,
+    axis: int,
+    *,
+    allow_negative_indices: bool = True,
+) -> Array:
+    """`dynamic_update_slice` with a start along one axis, and 0 along the others."""
+    x = lift(operand)
+    axis = normalize_axis(axis, x.ndim, "dynamic_update_slice_in_dim")
+    starts: list[ArrayLike] = [0] * x.ndim
+    starts[axis] = start_index
+    wraps = allow_negative_indices
+    return dynamic_update_slice(x, update, starts, allow_negative_indices=wraps)
+
+
+def dynamic_update_index_in_dim(
+    operand: ArrayLike,
+    update: ArrayLike,
+    index: ArrayLike,
+    axis: int,
+    *,
+    allow_negative_indices: bool = True,
+) -> Array:
+    """`operand` with its part at one index along one axis replaced.
+
+    Shapes: `update` has the shape of `operand`, with size 1 along the axis or without it.
+    """
+    x = lift(operand)
+    axis = normalize_axis(axis, x.ndim, "dynamic_update_index_in_dim")
+    is_scalar = isinstance(update, (bool, int, float, complex))
+    new = lift(update, x.dtype if is_scalar else None)
+    if new.ndim != x.ndim:
+        new = expand_dims(new, (axis,))
+    wraps = allow_negative_indices
+    return dynamic_update_slice_in_dim(x, new, index, axis, allow_negative_indices=wraps)

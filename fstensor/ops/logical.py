@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, final
+
+import numpy as np
 
 from fstensor import dtypes, ops
 from fstensor.array import Array, ArrayLike, lift
@@ -12,10 +14,15 @@ from fstensor.core.primitive import ZERO, Linear, MappedAxis, Primitive, Value, 
 from fstensor.errors import DtypeError, ShapeError
 from fstensor.ops.families import (
     ANY,
+    BITS,
+    INTEGER,
     ORDERED,
     Comparison,
+    Discrete,
+    Elementwise,
     binary,
     check_same_dtype,
+    unary,
 )
 from fstensor.ops.shape import expand_dims, full, moveaxis, stretch
 
@@ -95,6 +102,166 @@ ge = binary(Ge)
 
 
 @final
+@primitive("and")
+class And(Discrete):
+    """Elementwise and: of truth values, or of each bit of integers."""
+
+    takes = BITS
+
+    def impl(self, xp: Any, x: Any, y: Any) -> Any:
+        return xp.bitwise_and(x, y)
+
+
+@final
+@primitive("or")
+class Or(Discrete):
+    """Elementwise or: of truth values, or of each bit of integers."""
+
+    takes = BITS
+
+    def impl(self, xp: Any, x: Any, y: Any) -> Any:
+        return xp.bitwise_or(x, y)
+
+
+@final
+@primitive("xor")
+class Xor(Discrete):
+    """Elementwise exclusive or: of truth values, or of each bit of integers."""
+
+    takes = BITS
+
+    def impl(self, xp: Any, x: Any, y: Any) -> Any:
+        return xp.bitwise_xor(x, y)
+
+
+@final
+@primitive("not")
+class Not(Discrete):
+    """Elementwise negation: of truth values, or of each bit of integers."""
+
+    takes = BITS
+
+    def impl(self, xp: Any, x: Any) -> Any:
+        return xp.invert(x)
+
+
+@final
+@primitive("shift_left")
+class ShiftLeft(Discrete):
+    """Elementwise shift of the bits of x to the left by y places.
+
+    0 where y is at least the number of bits, or negative.
+    """
+
+    takes = INTEGER
+
+    def impl(self, xp: Any, x: Any, y: Any) -> Any:
+        inside, places = _places(xp, x, y)
+        return xp.where(inside, xp.left_shift(x, places), xp.zeros_like(x))
+
+
+@final
+@primitive("shift_right_arithmetic")
+class ShiftRightArithmetic(Discrete):
+    """Elementwise shift of the bits of x to the right by y places, filled with the sign of x.
+
+    Nothing but signs where y is at least the number of bits, or negative. Unsigned x have no sign
+    beside their first bit, which counts as one here too.
+    """
+
+    takes = INTEGER
+
+    def impl(self, xp: Any, x: Any, y: Any) -> Any:
+        signed = np.dtype(f"i{x.dtype.itemsize}")
+        inside, places = _places(xp, x, y)
+        places = xp.where(inside, places, xp.full_like(y, 8 * x.dtype.itemsize - 1))
+        return xp.right_shift(x.view(signed), places.astype(signed)).view(x.dtype)
+
+
+@final
+@primitive("shift_right_logical")
+class ShiftRightLogical(Discrete):
+    """Elementwise shift of the bits of x to the right by y places, filled with zeros.
+
+    0 where y is at least the number of bits, or negative.
+    """
+
+    takes = INTEGER
+
+    def impl(self, xp: Any, x: Any, y: Any) -> Any:
+        unsigned = np.dtype(f"u{x.dtype.itemsize}")
+        inside, places = _places(xp, x, y)
+        shifted = xp.right_shift(x.view(unsigned), places.astype(unsigned)).view(x.dtype)
+        return xp.where(inside, shifted, xp.zeros_like(x))
+
+
+def _places(xp: Any, x: Any, y: Any) -> tuple[Any, Any]:
+    """Where the shift `y` is less than the width of `x`, and it, replaced by 0 elsewhere."""
+    inside = (y >= 0) & (y < 8 * x.dtype.itemsize)
+    return inside, xp.where(inside, y, xp.zeros_like(y))
+
+
+@final
+@primitive("population_count")
+class PopulationCount(Discrete):
+    """Elementwise number of bits that are set."""
+
+    takes = INTEGER
+
+    def impl(self, xp: Any, x: Any) -> Any:
+        return _count_bits(xp, x.view(np.dtype(f"u{x.dtype.itemsize}"))).astype(x.dtype)
+
+
+@final
+@primitive("clz")
+class Clz(Discrete):
+    """Elementwise number of leading zero bits."""
+
+    takes = INTEGER
+
+    def impl(self, xp: Any, x: Any) -> Any:
+        width = 8 * x.dtype.itemsize
+        bits = x.view(np.dtype(f"u{x.dtype.itemsize}"))
+        # Set every bit behind the first one; what stays clear leads.
+        places = 1
+        while places < width:
+            bits = bits | (bits >> bits.dtype.type(places))
+            places *= 2
+        return (width - _count_bits(xp, bits)).astype(x.dtype)
+
+
+def _count_bits(xp: Any, bits: Any) -> Any:
+    """The number of set bits of unsigned integers, in pairs, then fours, then bytes.
+
+    H. S. Warren, Hacker's Delight, 2nd edition, section 5-1.
+    """
+    of = bits.dtype.type
+    ones = (1 << (8 * bits.dtype.itemsize)) - 1
+    pairs = bits - ((bits >> of(1)) & of(ones // 3))
+    fours = (pairs & of(ones // 5)) + ((pairs >> of(2)) & of(ones // 5))
+    bytes_ = (fours + (fours >> of(4))) & of(ones // 17)
+    # The product sums all bytes into the highest one.
+    return (bytes_ * of(ones // 255)) >> of(8 * (bits.dtype.itemsize - 1))
+
+
+def _bitwise(cls: type[Elementwise], apply: Callable[..., Array]) -> Callable[..., Array]:
+    # `and`, `or` and `not` cannot be names of functions.
+    apply.__name__ = apply.__qualname__ = f"bitwise_{cls.name}"
+    return apply
+
+
+bitwise_and = _bitwise(And, binary(And))
+bitwise_or = _bitwise(Or, binary(Or))
+bitwise_xor = _bitwise(Xor, binary(Xor))
+bitwise_not = _bitwise(Not, unary(Not))
+shift_left = binary(ShiftLeft)
+shift_right_arithmetic = binary(ShiftRightArithmetic)
+shift_right_logical = binary(ShiftRightLogical)
+population_count = unary(PopulationCount)
+clz = unary(Clz)
+
+
+@final
 @primitive("select_n")
 class SelectN(Primitive):
     """Elementwise choice among cases by an integer, or of two by a bool, false first.
@@ -122,7 +289,7 @@ class SelectN(Primitive):
                 )
         elif not dtypes.is_integer(which.dtype):
             raise DtypeError(f"select_n: the selector must be bool or integer, got {which}")
-        return cases[0].update(weak_type=all([c.weak_type for c in cases]))
+        return cases[0].update(weak_type=all(c.weak_type for c in cases))
 
     def impl(self, xp: Any, which: Any, *cases: Any) -> Any:
         if len(cases) == 1:
@@ -161,7 +328,9 @@ class SelectN(Primitive):
             (axis.size, *cases[0].shape),
         )
         spread = [
-            x if d is not None else ops.shape.broadcast_in_dim(x, shape, tuple(range(1, len(shape))))
+            x
+            if d is not None
+            else ops.shape.broadcast_in_dim(x, shape, tuple(range(1, len(shape))))
             for x, d in zip(cases, dims[1:], strict=True)
         ]
         if which.ndim != len(shape) and (which.ndim or dims[0] is not None):
@@ -194,4 +363,5 @@ def where(condition: Array, x: ArrayLike, y: ArrayLike) -> Array:
     """For rules: `x` where the condition holds, else `y`; scalars stretch."""
     x, y = lift(x), lift(y)
     shape = max((condition.shape, x.shape, y.shape), key=len)
-    return SelectN().bind(stretch(condition, shape), stretch(y, shape), stretch(x, shape))
+    condition, x, y = (stretch(a, shape) for a in (condition, x, y))
+    return SelectN().bind(condition, y, x)

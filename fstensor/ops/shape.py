@@ -24,6 +24,10 @@ class BroadcastInDim(Structural):
     shape: tuple[int, ...]
     broadcast_dimensions: tuple[int, ...]
 
+    def printed_params(self) -> dict[str, Any]:
+        dims = self.broadcast_dimensions
+        return {"broadcast_dimensions": dims} if dims else {}
+
     def abstract(self, x: ShapedArray) -> ShapedArray:
         dims, shape = self.broadcast_dimensions, self.shape
         if (

@@ -126,7 +126,7 @@ def jacfwd(
 
         in_avals = [p.aval for p in target.primals]
         columns = vmap(push, out_axes=-1)(*_basis(in_avals))
-        out, aux = target.flat.outputs(linear.outs)
+        _, aux = target.flat.outputs(linear.outs)
         result = tree.unflatten(
             target.flat.out_tree,
             [target.arrange(_split(c, -1, in_avals)) for c in columns],

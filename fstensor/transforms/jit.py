@@ -143,9 +143,7 @@ class Lowered:
             return str(self._traced.call.program().source)
         if stage == "numpy":
             return str(self._traced.call.program())
-        raise OptionError(
-            f"as_text: stage must be 'jaxpr', 'simplified' or 'numpy', got {stage!r}"
-        )
+        raise OptionError(f"as_text: stage must be 'jaxpr', 'simplified' or 'numpy', got {stage!r}")
 
 
 # Signatures by function; an entry goes when its function does.

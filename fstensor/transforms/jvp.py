@@ -44,7 +44,7 @@ class JVPTracer(Tracer):
     __slots__ = ("primal", "tangent")
 
     def __init__(self, trace: Trace, primal: Array, tangent: Value) -> None:
-        self.trace = trace
+        self._trace = trace
         self.primal = primal
         self.tangent = tangent
 
@@ -72,7 +72,7 @@ class JVPTrace(Trace):
 
     def split(self, x: Any) -> tuple[Array, Value]:
         """The primal and tangent of a value; others than our own are constants."""
-        if x.__class__ is JVPTracer and x.trace is self:
+        if x.__class__ is JVPTracer and x._trace is self:
             return x.primal, x.tangent
         return (x if isinstance(x, Array) else lift_owned(x)), ZERO
 
@@ -83,7 +83,7 @@ class JVPTrace(Trace):
         primals, tangents = [], []
         active = False
         for x in args:
-            if x.__class__ is JVPTracer and x.trace is self:
+            if x.__class__ is JVPTracer and x._trace is self:
                 primals.append(x.primal)
                 tangents.append(x.tangent)
                 active = True
@@ -101,7 +101,7 @@ class JVPTrace(Trace):
 
 def instantiate(x: Value, aval: ShapedArray) -> Array:
     """The array of a tangent or cotangent: zeros of the tangent type of `aval` for ZERO."""
-    if x is not ZERO:
+    if isinstance(x, Array):
         return x
     tangent = aval.tangent
     if dtypes.is_float0(tangent.dtype):
@@ -162,7 +162,7 @@ def jvp(
 
     primals, tangents: tuples or lists with an entry for each argument of `fun`, of equal tree
     structure, shapes and dtypes; the tangent of an integer or bool array has dtype float0.
-    Returns (out, out_tangent), or (out, out_tangent, aux) when has_aux and `fun` returns (out, aux).
+    Returns (out, out_tangent); (out, out_tangent, aux) when has_aux and `fun` returns (out, aux).
     Raises: TreeError, ShapeError or DtypeError when tangents do not fit primals.
 
     >>> import fstensor as fst
@@ -191,15 +191,13 @@ def jvp(
 
 
 def check_tangent(t: Any, primal: ShapedArray, what: str) -> Value:
-    """The tangent or cotangent `t` of `primal`: ZERO for float0. Raises when its type is another."""
+    """The tangent or cotangent `t` of `primal`, ZERO for float0. Raises if its type is another."""
     expected = primal.tangent
     x = lift_leaves([t], what)[0]
     if x.weak_type and x.dtype != expected.dtype and dtypes.is_inexact(expected.dtype):
         x = ops.convert.convert_element_type(x, expected.dtype)
     if x.shape != expected.shape:
-        raise ShapeError(
-            f"{what} must have the shape of its primal, got {x.aval} for {primal}"
-        )
+        raise ShapeError(f"{what} must have the shape of its primal, got {x.aval} for {primal}")
     if x.dtype != expected.dtype:
         hint = "; the tangent of an integer or bool array is np.zeros(shape, fstensor.float0)"
         raise DtypeError(

@@ -18,7 +18,7 @@ from fstensor.array import Array
 from fstensor.core.jaxpr import ClosedJaxpr, DebugInfo, Jaxpr, Var, dce, eval_jaxpr
 from fstensor.core.primitive import ZERO, Value
 from fstensor.core.state import state
-from fstensor.core.trace import PartialTrace, Trace, current_trace
+from fstensor.core.trace import PartialTrace, current_trace
 from fstensor.errors import TreeError
 from fstensor.transforms.arguments import FlatFunction, check_callable, lift_leaves
 from fstensor.transforms.jvp import check_tangent, instantiate, jvp_flat

@@ -69,7 +69,9 @@ def backward_pass(jaxpr: Jaxpr, consts: Sequence[Array], cts: Sequence[Value]) -
     return [waiting.get(v, ZERO) for v in jaxpr.invars]
 
 
-def transpose_jaxpr(closed: ClosedJaxpr, linear: tuple[bool, ...]) -> tuple[ClosedJaxpr, list[bool]]:
+def transpose_jaxpr(
+    closed: ClosedJaxpr, linear: tuple[bool, ...]
+) -> tuple[ClosedJaxpr, list[bool]]:
     """The transpose of a program with respect to the inputs marked linear.
 
     Its inputs are the other inputs of `closed`, then cotangents of all its outputs; its outputs are
@@ -133,14 +135,16 @@ def _check_cotangents(ct: Any, out_tree: tree.PyTreeDef, what: str) -> list[Any]
     leaves, structure = tree.flatten(ct)
     if structure != out_tree:
         difference = tree.describe_mismatch(out_tree, ct)
-        raise TreeError(f"{what}: the cotangent must have the structure of the output; {difference}")
+        raise TreeError(
+            f"{what}: the cotangent must have the structure of the output; {difference}"
+        )
     return leaves
 
 
 def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
     """The value of `fun` at `primals`, and the function that pulls cotangents back to them.
 
-    Returns (out, f_vjp), or (out, f_vjp, aux) when has_aux and `fun` returns (out, aux). f_vjp takes
+    Returns (out, f_vjp); (out, f_vjp, aux) when has_aux and `fun` returns (out, aux). f_vjp takes
     a cotangent with the structure, shapes and dtypes of out, and returns a tuple with one for each
     primal; those of integers and bools have dtype float0.
     f_vjp raises TreeError, ShapeError or DtypeError when the cotangent does not fit the output.

@@ -38,7 +38,7 @@ class BatchTracer(Tracer):
     __slots__ = ("aval", "dim", "value")
 
     def __init__(self, trace: Trace, value: Array, dim: int) -> None:
-        self.trace = trace
+        self._trace = trace
         self.value = value
         self.dim = dim
         full = value.aval
@@ -59,7 +59,7 @@ class BatchTrace(Trace):
 
     def split(self, x: Any) -> tuple[Array, int | None]:
         """The batch and its axis; None for a value that is the same for all examples."""
-        if x.__class__ is BatchTracer and x.trace is self:
+        if x.__class__ is BatchTracer and x._trace is self:
             return x.value, x.dim
         return (x if isinstance(x, Array) else lift_owned(x)), None
 
@@ -67,10 +67,11 @@ class BatchTrace(Trace):
         return value if dim is None else BatchTracer(self, value, dim)
 
     def process(self, primitive: Primitive, args: Sequence[Any]) -> Any:
-        values, dims = [], []
+        values: list[Array] = []
+        dims: list[int | None] = []
         batched = False
         for x in args:
-            if x.__class__ is BatchTracer and x.trace is self:
+            if x.__class__ is BatchTracer and x._trace is self:
                 values.append(x.value)
                 dims.append(x.dim)
                 batched = True
@@ -123,9 +124,7 @@ def _batch_jaxpr(
         return outs
 
     avals = [
-        a
-        if d is None
-        else a.update(shape=(*a.shape[:d], axis.size, *a.shape[d:]))
+        a if d is None else a.update(shape=(*a.shape[:d], axis.size, *a.shape[d:]))
         for a, d in zip(closed.in_avals, dims, strict=True)
     ]
     return trace_closed(function, avals, "vmap", closed.name), out_dims
@@ -201,9 +200,7 @@ def _normalize_dims(
     normal: list[int | None] = []
     for i, (x, d) in enumerate(zip(values, dims, strict=True)):
         if d is not None and not isinstance(d, int):
-            raise OptionError(
-                f"vmap: in_axes must hold ints and None, got {d!r} for {names()[i]}"
-            )
+            raise OptionError(f"vmap: in_axes must hold ints and None, got {d!r} for {names()[i]}")
         if d is not None and not -x.ndim <= d < x.ndim:
             raise AxisError(
                 f"vmap: in_axes gives axis {d} to map over, got {names()[i]} of {x.aval}; "

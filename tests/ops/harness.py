@@ -125,9 +125,11 @@ def unary(
     edges: Sequence[float] = (),
     **options: Any,
 ) -> list[Case]:
-    """Cases of an elementwise function of one operand: a matrix, a scalar, an empty array, edges."""
+    """Cases of an elementwise function of one operand: matrix, scalar, empty array, edges."""
     shapes = [(2, 3), (), (0, 3)]
-    cases = [Case(primitive, (Operand(s, low=low, high=high),), reference, **options) for s in shapes]
+    cases = [
+        Case(primitive, (Operand(s, low=low, high=high),), reference, **options) for s in shapes
+    ]
     if edges:
         known = {k: v for k, v in options.items() if k != "differentiable"}
         cases.append(

@@ -68,7 +68,9 @@ def test_jvp_against_finite_differences(case, dtype):
     def value(xs):
         return [np.asarray(y._buffer) for y in outputs(case.primitive, case.primitive.bind(*xs))]
 
-    zero_or_t = [np.zeros(a.shape, dtypes.float0) if t is None else t for a, t in zip(args, ts)]
+    zero_or_t = [
+        np.zeros(a.shape, dtypes.float0) if t is None else t for a, t in zip(args, ts, strict=True)
+    ]
     _, tangents = jvp(case.primitive.bind, arrays(args), [from_buffer(t) for t in zero_or_t])
     for tangent, high, low in zip(
         outputs(case.primitive, tangents), value(moved(step)), value(moved(-step)), strict=True

@@ -1,0 +1,203 @@
+"""Elementwise exponentials, logarithms, roots, trigonometric and hyperbolic functions.
+
+All take integers and bools as the default float. Slopes are those of the analytic functions.
+"""
+
+from __future__ import annotations
+
+import math
+
+from fstensor import dtypes, lax
+from fstensor.array import Array, ArrayLike
+from fstensor.errors import DtypeError
+from fstensor.numpy.promote import constant, inexact, promote_inexact, select
+
+# Exponentials, logarithms, roots
+
+
+def exp(x: ArrayLike, /) -> Array:
+    """Elementwise exponential function."""
+    return lax.exp(inexact("exp", x))
+
+
+def exp2(x: ArrayLike, /) -> Array:
+    """Elementwise 2 to the x."""
+    return lax.exp2(inexact("exp2", x))
+
+
+def expm1(x: ArrayLike, /) -> Array:
+    """Elementwise exp(x) - 1, exact near 0."""
+    return lax.expm1(inexact("expm1", x))
+
+
+def log(x: ArrayLike, /) -> Array:
+    """Elementwise natural logarithm; NaN for negative reals, -inf at 0."""
+    return lax.log(inexact("log", x))
+
+
+def log2(x: ArrayLike, /) -> Array:
+    """Elementwise logarithm to base 2."""
+    x = inexact("log2", x)
+    return lax.div(lax.log(x), constant(math.log(2), x))
+
+
+def log10(x: ArrayLike, /) -> Array:
+    """Elementwise logarithm to base 10."""
+    x = inexact("log10", x)
+    return lax.div(lax.log(x), constant(math.log(10), x))
+
+
+def log1p(x: ArrayLike, /) -> Array:
+    """Elementwise log(1 + x), exact near 0."""
+    return lax.log1p(inexact("log1p", x))
+
+
+def sqrt(x: ArrayLike, /) -> Array:
+    """Elementwise square root; NaN for negative reals."""
+    return lax.sqrt(inexact("sqrt", x))
+
+
+def cbrt(x: ArrayLike, /) -> Array:
+    """Elementwise real cube root."""
+    return lax.cbrt(inexact("cbrt", x))
+
+
+def logaddexp(x: ArrayLike, y: ArrayLike, /) -> Array:
+    """Elementwise log(exp(x) + exp(y)), without overflow."""
+    x, y = promote_inexact("logaddexp", x, y)
+    return _logaddexp(x, y)
+
+
+def logaddexp2(x: ArrayLike, y: ArrayLike, /) -> Array:
+    """Elementwise log2(2^x + 2^y), without overflow."""
+    x, y = promote_inexact("logaddexp2", x, y)
+    factor = constant(math.log(2), x)
+    return lax.div(_logaddexp(lax.mul(x, factor), lax.mul(y, factor)), factor)
+
+
+def _logaddexp(x: Array, y: Array) -> Array:
+    if dtypes.is_complex(x.dtype):
+        raise DtypeError(f"logaddexp: takes real numbers, got {x.aval} and {y.aval}")
+    # max + log(1 + exp(-|x - y|)); equal infinities have no difference, and their sum is the answer.
+    difference = lax.sub(x, y)
+    undefined = lax.ne(difference, difference)
+    safe = select(undefined, constant(0, x), difference)
+    larger = lax.max(x, y)
+    return select(
+        undefined, lax.add(x, y), lax.add(larger, lax.log1p(lax.exp(lax.neg(lax.abs(safe)))))
+    )
+
+
+# Trigonometric functions
+
+
+def sin(x: ArrayLike, /) -> Array:
+    """Elementwise sine, of radians."""
+    return lax.sin(inexact("sin", x))
+
+
+def cos(x: ArrayLike, /) -> Array:
+    """Elementwise cosine, of radians."""
+    return lax.cos(inexact("cos", x))
+
+
+def tan(x: ArrayLike, /) -> Array:
+    """Elementwise tangent, of radians."""
+    return lax.tan(inexact("tan", x))
+
+
+def arcsin(x: ArrayLike, /) -> Array:
+    """Elementwise inverse sine, in [-pi/2, pi/2]."""
+    return lax.asin(inexact("arcsin", x))
+
+
+def arccos(x: ArrayLike, /) -> Array:
+    """Elementwise inverse cosine, in [0, pi]."""
+    return lax.acos(inexact("arccos", x))
+
+
+def arctan(x: ArrayLike, /) -> Array:
+    """Elementwise inverse tangent, in [-pi/2, pi/2]."""
+    return lax.atan(inexact("arctan", x))
+
+
+def arctan2(y: ArrayLike, x: ArrayLike, /) -> Array:
+    """Elementwise angle of the point (x, y), in (-pi, pi]."""
+    return lax.atan2(*promote_inexact("arctan2", y, x))
+
+
+def hypot(x: ArrayLike, y: ArrayLike, /) -> Array:
+    """Elementwise sqrt(x² + y²), without overflow; inf when either operand is infinite."""
+    x, y = promote_inexact("hypot", x, y)
+    if dtypes.is_complex(x.dtype):
+        raise DtypeError(f"hypot: takes real numbers, got {x.aval} and {y.aval}")
+    x, y = lax.abs(x), lax.abs(y)
+    infinity, zero = constant(math.inf, x), constant(0, x)
+    infinite = lax.bitwise_or(lax.eq(x, infinity), lax.eq(y, infinity))
+    large, small = lax.max(x, y), lax.min(x, y)
+    degenerate = lax.bitwise_or(infinite, lax.eq(large, zero))
+    ratio = lax.div(small, select(degenerate, constant(1, x), large))
+    length = lax.mul(large, lax.sqrt(lax.add(constant(1, x), lax.square(ratio))))
+    return select(infinite, infinity, select(lax.eq(large, zero), large, length))
+
+
+def sinc(x: ArrayLike, /) -> Array:
+    """Elementwise sin(pi x) / (pi x), and 1 at 0."""
+    x = inexact("sinc", x)
+    zero = lax.eq(x, constant(0, x))
+    angle = lax.mul(x, constant(math.pi, x))
+    safe = select(zero, constant(1, x), angle)
+    # Near 0 by its series, whose derivatives at 0 are right to second order.
+    series = lax.sub(constant(1, x), lax.div(lax.square(angle), constant(6, x)))
+    return select(zero, series, lax.div(lax.sin(safe), safe))
+
+
+def deg2rad(x: ArrayLike, /) -> Array:
+    """Elementwise degrees to radians."""
+    x = inexact("deg2rad", x)
+    return lax.mul(x, constant(math.pi / 180, x))
+
+
+def rad2deg(x: ArrayLike, /) -> Array:
+    """Elementwise radians to degrees."""
+    x = inexact("rad2deg", x)
+    return lax.mul(x, constant(180 / math.pi, x))
+
+
+# Hyperbolic functions
+
+
+def sinh(x: ArrayLike, /) -> Array:
+    """Elementwise hyperbolic sine."""
+    return lax.sinh(inexact("sinh", x))
+
+
+def cosh(x: ArrayLike, /) -> Array:
+    """Elementwise hyperbolic cosine."""
+    return lax.cosh(inexact("cosh", x))
+
+
+def tanh(x: ArrayLike, /) -> Array:
+    """Elementwise hyperbolic tangent."""
+    return lax.tanh(inexact("tanh", x))
+
+
+def arcsinh(x: ArrayLike, /) -> Array:
+    """Elementwise inverse hyperbolic sine."""
+    return lax.asinh(inexact("arcsinh", x))
+
+
+def arccosh(x: ArrayLike, /) -> Array:
+    """Elementwise inverse hyperbolic cosine, at least 0; NaN below 1."""
+    return lax.acosh(inexact("arccosh", x))
+
+
+def arctanh(x: ArrayLike, /) -> Array:
+    """Elementwise inverse hyperbolic tangent; NaN outside [-1, 1]."""
+    return lax.atanh(inexact("arctanh", x))
+
+
+# The array API's spellings.
+asin, acos, atan, atan2 = arcsin, arccos, arctan, arctan2
+asinh, acosh, atanh = arcsinh, arccosh, arctanh
+degrees, radians = rad2deg, deg2rad

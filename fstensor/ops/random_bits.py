@@ -1,0 +1,295 @@
+"""Random keys and random bits, by the counter-based generator Threefry-2x32.
+
+A key is two 32-bit words. The hash of a key and a counter is two more words, as random as the key;
+so each element of an array of bits depends on the key and its own index alone. That makes the bits
+the same however the work is divided.
+
+Source: J. Salmon, M. Moraes, R. Dror, D. Shaw, "Parallel random numbers: as easy as 1, 2, 3", 2011.
+How counters are laid out, keys split and data folded in is as in JAX, so that the bits are too.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any, final
+
+import numpy as np
+
+from fstensor import dtypes
+from fstensor.array import Array, ArrayLike
+from fstensor.core.aval import ShapedArray
+from fstensor.core.primitive import ZERO, MappedAxis, Primitive, Value, primitive
+from fstensor.errors import DtypeError, OptionError, ShapeError
+from fstensor.ops.families import INTEGER, broadcast_shape
+from fstensor.ops.shape import expand_dims, moveaxis
+
+
+class Random(Primitive):
+    """An operation on keys. Its operands are keys and integers, so it has no tangent."""
+
+    def jvp(self, primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Any, Any]:
+        return self.bind(*primals), ZERO
+
+    def batch(
+        self, axis: MappedAxis, args: Sequence[Value], dims: Sequence[int | None]
+    ) -> tuple[Any, int]:
+        # The axes of the first operand come first in the result, unchanged.
+        assert dims[0] is not None
+        return self.bind(*args), dims[0]
+
+
+def check_keys(what: str, keys: ShapedArray) -> None:
+    """Raises DtypeError naming `what` when `keys` is no array of keys."""
+    if not dtypes.is_key(keys.dtype):
+        raise DtypeError(f"{what}: takes random keys, got {keys}; make one with random.key(seed)")
+
+
+@final
+@primitive("random_seed")
+class RandomSeed(Random):
+    """The key of each integer: its 64 bits, high word first; 32-bit ones are its low word."""
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return {"impl": "fry"}
+
+    def abstract(self, seeds: ShapedArray) -> ShapedArray:
+        INTEGER.check("random_seed", seeds)
+        return ShapedArray(seeds.shape, dtypes.prng_key)
+
+    def impl(self, xp: Any, seeds: Any) -> Any:
+        words = np.zeros((*seeds.shape, 2), np.uint32)
+        if seeds.dtype.itemsize == 8:
+            words[..., 0] = seeds.astype(np.uint64) >> 32
+        words[..., 1] = seeds.astype(np.uint32)
+        return _as_keys(words)
+
+
+@final
+@primitive("random_wrap")
+class RandomWrap(Random):
+    """Keys made of pairs of words, along the last axis."""
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return {"impl": "fry"}
+
+    def abstract(self, words: ShapedArray) -> ShapedArray:
+        if words.dtype != np.uint32:
+            raise DtypeError(f"random_wrap: the words of keys must be uint32, got {words}")
+        if words.shape[-1:] != (2,):
+            raise ShapeError(f"random_wrap: a key has two words, in the last axis, got {words}")
+        return ShapedArray(words.shape[:-1], dtypes.prng_key)
+
+    def impl(self, xp: Any, words: Any) -> Any:
+        return _as_keys(np.ascontiguousarray(words))
+
+    def batch(
+        self, axis: MappedAxis, args: Sequence[Value], dims: Sequence[int | None]
+    ) -> tuple[Any, int]:
+        return self.bind(moveaxis(args[0], dims[0], 0)), 0
+
+
+@final
+@primitive("random_unwrap")
+class RandomUnwrap(Random):
+    """The two words of each key, along a new last axis."""
+
+    def abstract(self, keys: ShapedArray) -> ShapedArray:
+        check_keys("random_unwrap", keys)
+        return ShapedArray((*keys.shape, 2), np.dtype(np.uint32))
+
+    def impl(self, xp: Any, keys: Any) -> Any:
+        return keys["fry"]
+
+
+@final
+@primitive("random_bits")
+class RandomBits(Random):
+    """Independent random bits, an array of `shape` for each key, of `bit_width` bits each."""
+
+    bit_width: int
+    shape: tuple[int, ...]
+
+    def abstract(self, keys: ShapedArray) -> ShapedArray:
+        check_keys("random_bits", keys)
+        if self.bit_width not in _UNSIGNED:
+            raise OptionError(f"random_bits: bit_width must be 8, 16, 32 or 64, got {self.bit_width}")
+        return ShapedArray((*keys.shape, *self.shape), _UNSIGNED[self.bit_width])
+
+    def impl(self, xp: Any, keys: Any) -> Any:
+        high, low = _hash_indices(xp, keys["fry"], math.prod(self.shape))
+        if self.bit_width == 64:
+            bits = high.astype(np.uint64)
+            bits <<= 32
+            bits |= low
+        else:
+            high ^= low
+            bits = high.astype(_UNSIGNED[self.bit_width], copy=False)
+        return bits.reshape(keys.shape + self.shape)
+
+
+@final
+@primitive("random_split")
+class RandomSplit(Random):
+    """New keys, an array of `shape` for each key."""
+
+    shape: tuple[int, ...]
+
+    def abstract(self, keys: ShapedArray) -> ShapedArray:
+        check_keys("random_split", keys)
+        return ShapedArray((*keys.shape, *self.shape), dtypes.prng_key)
+
+    def impl(self, xp: Any, keys: Any) -> Any:
+        high, low = _hash_indices(np, keys["fry"], math.prod(self.shape))
+        return _as_keys(np.stack([high, low], -1)).reshape(keys.shape + self.shape)
+
+
+@final
+@primitive("random_fold_in")
+class RandomFoldIn(Random):
+    """A new key from each key and integer. Shapes are equal, or axes of size 1 or scalars stretch."""
+
+    def abstract(self, keys: ShapedArray, data: ShapedArray) -> ShapedArray:
+        check_keys("random_fold_in", keys)
+        if data.dtype != np.uint32:
+            raise DtypeError(f"random_fold_in: the data must be uint32, got {data}")
+        return ShapedArray(broadcast_shape("random_fold_in", (keys, data)), dtypes.prng_key)
+
+    def impl(self, xp: Any, keys: Any, data: Any) -> Any:
+        shape = np.broadcast_shapes(keys.shape, data.shape)
+        words = np.zeros((2, *shape), np.uint32)
+        words[1] = data
+        _threefry(np, keys["fry"][..., 0], keys["fry"][..., 1], words[0, ...], words[1, ...])
+        return _as_keys(np.ascontiguousarray(np.moveaxis(words, 0, -1)))
+
+    def batch(
+        self, axis: MappedAxis, args: Sequence[Value], dims: Sequence[int | None]
+    ) -> tuple[Any, int]:
+        rank = max(x.ndim - (d is not None) for x, d in zip(args, dims, strict=True))
+        fronted = [
+            x if d is None else expand_behind(moveaxis(x, d, 0), rank)
+            for x, d in zip(args, dims, strict=True)
+        ]
+        shared = [
+            expand_dims(x, (0,)) if d is None and x.ndim else x
+            for x, d in zip(fronted, dims, strict=True)
+        ]
+        return self.bind(*shared), 0
+
+
+def expand_behind(x: Array, rank: int) -> Array:
+    """A batch of scalars as a batch of arrays of `rank` axes; others are left as they are."""
+    return expand_dims(x, tuple(range(1, 1 + rank))) if x.ndim == 1 and rank else x
+
+
+_UNSIGNED = {n: np.dtype(f"uint{n}") for n in (8, 16, 32, 64)}
+_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+_PARITY = np.uint32(0x1BD11BDA)
+_ROUNDS_OF_FOUR = 5
+
+# So many counters are hashed at a time, for what is hashed to stay in the cache. A power of two.
+_BLOCK = 1 << 13
+
+
+def _as_keys(words: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return words.view(dtypes.prng_key)[..., 0]
+
+
+def _hash_indices(xp: Any, keys: Any, count: int) -> tuple[Any, Any]:
+    """Both words of the hashes of 0, …, count-1 with each key: two arrays (number of keys, count)."""
+    words = xp.asarray(keys.reshape(-1, 1, 2))
+    high, low = (xp.empty((len(words), count), np.uint32) for _ in range(2))
+    block = _BLOCK if xp is np else 1 << 28
+    columns = min(count, block) or 1
+    rows = block // columns
+    for c in range(0, count, columns):
+        indices = xp.arange(c, min(c + columns, count)).astype(np.uint32)
+        for r in range(0, len(words), rows):
+            part = slice(r, r + rows), slice(c, c + columns)
+            high[part], low[part] = c >> 32, indices
+            _threefry(xp, words[r : r + rows, :, 0], words[r : r + rows, :, 1], high[part], low[part])
+    return high, low
+
+
+def _threefry(xp: Any, k0: Any, k1: Any, x0: Any, x1: Any) -> None:
+    """Replace the counters (x0, x1) by their hashes with the keys (k0, k1)."""
+    schedule = (k0, k1, k0 ^ k1 ^ _PARITY)
+    spare = xp.empty_like(x1)
+    x0 += k0
+    x1 += k1
+    for i in range(_ROUNDS_OF_FOUR):
+        for bits in _ROTATIONS[i % 2]:
+            x0 += x1
+            xp.right_shift(x1, 32 - bits, out=spare)
+            xp.left_shift(x1, bits, out=x1)
+            x1 |= spare
+            x1 ^= x0
+        x0 += schedule[(i + 1) % 3]
+        x1 += schedule[(i + 2) % 3] + np.uint32(i + 1)
+
+
+def random_seed(seeds: ArrayLike) -> Array:
+    """The key of each integer in `seeds`.
+
+    Shapes: the result has that of seeds. Dtypes: integers, of which 64 bits count.
+    Raises: DtypeError for other dtypes.
+    """
+    return RandomSeed().bind(seeds)
+
+
+def random_wrap(words: ArrayLike) -> Array:
+    """Keys made of their words.
+
+    Shapes: words (..., 2) -> keys (...). Dtypes: uint32.
+    Raises: DtypeError, ShapeError.
+    """
+    return RandomWrap().bind(words)
+
+
+def random_unwrap(keys: ArrayLike) -> Array:
+    """The words of keys, uint32.
+
+    Shapes: keys (...) -> words (..., 2).
+    Raises: DtypeError when they are no keys.
+    """
+    return RandomUnwrap().bind(keys)
+
+
+def random_bits(keys: ArrayLike, bit_width: int, shape: Sequence[int]) -> Array:
+    """Independent random bits for each key, as unsigned integers of `bit_width` bits.
+
+    Shapes: keys (...) -> (..., *shape).
+    Raises: DtypeError when they are no keys, OptionError for a width other than 8, 16, 32, 64.
+    """
+    return RandomBits(bit_width, _check_shape(shape, "random_bits")).bind(keys)
+
+
+def random_split(keys: ArrayLike, shape: Sequence[int]) -> Array:
+    """New keys for each key.
+
+    Shapes: keys (...) -> (..., *shape).
+    Raises: DtypeError when they are no keys.
+    """
+    return RandomSplit(_check_shape(shape, "random_split")).bind(keys)
+
+
+def random_fold_in(keys: ArrayLike, data: ArrayLike) -> Array:
+    """New keys from keys and integers.
+
+    Shapes: equal, up to axes of size 1 and scalars, which stretch. Dtypes: data is uint32.
+    Raises: DtypeError, ShapeError.
+    """
+    return RandomFoldIn().bind(keys, data)
+
+
+def _check_shape(shape: Sequence[int], what: str) -> tuple[int, ...]:
+    try:
+        sizes = tuple([operator.index(n) for n in shape])
+    except TypeError:
+        raise ShapeError(f"{what}: shape must be a tuple of integers, got {shape!r}") from None
+    if any(n < 0 for n in sizes):
+        raise ShapeError(f"{what}: sizes must not be negative, got {sizes}")
+    return sizes

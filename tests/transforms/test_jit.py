@@ -1,0 +1,278 @@
+import functools
+import gc
+import weakref
+
+import numpy as np
+import pytest
+
+import fstensor as fst
+import fstensor.numpy as fnp
+from fstensor.errors import ArgumentError, DeletedArrayError, OptionError
+from tests.tolerances import assert_close
+
+X = np.float32([0.3, -1.2, 2.0])
+
+
+def counted(f):
+    """`f`, and a list that grows each time Python runs it."""
+    calls = []
+
+    @functools.wraps(f)
+    def wrapper(*args, **kwargs):
+        calls.append(1)
+        return f(*args, **kwargs)
+
+    return wrapper, calls
+
+
+def test_traces_once_for_each_signature():
+    f, calls = counted(lambda x: x * 2)
+    g = fst.jit(f)
+    for x in (X, X + 1, fnp.asarray(X)):
+        assert_close(g(x), 2 * np.asarray(x))
+    assert len(calls) == 1
+    g(X[:2])
+    assert len(calls) == 2, "another shape"
+    g(X.astype(np.float64))
+    assert len(calls) == 3, "another dtype"
+    g(1.0)
+    g(np.float32(1.0))
+    assert len(calls) == 5, "a weak type and a strong one"
+    with fst.config.override(default_dtype_bits=64):
+        assert g(1.0).dtype == np.float64
+    assert len(calls) == 6, "another setting"
+
+
+def test_jits_of_one_function_share_their_programs():
+    f, calls = counted(lambda x: x * 2)
+    for _ in range(3):
+        fst.jit(f)(X)
+    assert len(calls) == 1
+
+
+def test_cache_does_not_keep_the_function():
+    def f(x):
+        return x * 2
+
+    fst.jit(f)(X)
+    alive = weakref.ref(f)
+    del f
+    gc.collect()
+    assert alive() is None
+
+
+def test_fresh_lambda_is_a_miss():
+    calls = []
+    for _ in range(2):
+        fst.jit(lambda x: calls.append(1) or x)(X)
+    assert len(calls) == 2
+
+
+def test_static_arguments():
+    f, calls = counted(lambda x, n, *, flag: x * n if flag else x)
+    g = fst.jit(f, static_argnums=1, static_argnames="flag")
+    assert_close(g(X, 3, flag=True), 3 * X)
+    assert_close(g(X, 3, flag=True), 3 * X)
+    assert len(calls) == 1
+    assert_close(g(X, 4, flag=True), 4 * X)
+    assert_close(g(X, 3, flag=False), X)
+    assert len(calls) == 3
+
+
+def test_static_names_and_numbers_imply_each_other():
+    def f(x, n):
+        return x[:n]
+
+    assert fst.jit(f, static_argnames="n")(X, 2).shape == (2,)
+    assert fst.jit(f, static_argnums=1)(X, n=2).shape == (2,)
+
+
+def test_equal_static_values_of_two_types_are_told_apart():
+    g = fst.jit(lambda x, n: x * n, static_argnums=1)
+    assert g(np.int32(2), 1).dtype == np.int32
+    assert g(np.int32(2), 1.0).dtype == np.float32
+    assert g(np.int32(2), True).dtype == np.int32
+
+
+def test_static_values_must_be_hashable():
+    with pytest.raises(ArgumentError, match=r"must be hashable, got list for 1; pass a tuple"):
+        fst.jit(lambda x, n: x, static_argnums=1)(X, [1])
+
+
+def test_options_that_fit_no_parameter():
+    with pytest.raises(OptionError, match=r"static_argnums=3 names no argument"):
+        fst.jit(lambda x: x, static_argnums=3)
+    with pytest.raises(OptionError, match=r"static_argnames='y' names no argument, there are x"):
+        fst.jit(lambda x: x, static_argnames="y")
+    with pytest.raises(OptionError, match="both static and donated"):
+        fst.jit(lambda x: x, static_argnums=0, donate_argnums=0)
+
+
+def test_arguments_that_are_no_arrays():
+    with pytest.raises(ArgumentError, match=r"trees of arrays or scalars, got a leaf of type str"):
+        fst.jit(lambda x, s: x)(X, "sum")
+
+
+def test_as_decorator_with_options():
+    @fst.jit
+    def f(x):
+        """Twice."""
+        return x * 2
+
+    @functools.partial(fst.jit, static_argnames=("n",))
+    def g(x, n):
+        return x * n
+
+    @fst.jit(static_argnames=("n",))
+    def h(x, n):
+        return x * n
+
+    assert f.__name__ == "f"
+    assert f.__doc__ == "Twice."
+    assert_close(f(X), 2 * X)
+    assert_close(g(X, n=2), 2 * X)
+    assert_close(h(X, n=2), 2 * X)
+
+
+def test_methods():
+    class Model:
+        def __init__(self, scale):
+            self.scale = scale
+
+        @functools.partial(fst.jit, static_argnums=0)
+        def __call__(self, x):
+            return self.scale * x
+
+    assert_close(Model(2.0)(X), 2 * X)
+    assert_close(Model(3.0)(X), 3 * X)
+    assert_close(fst.jit(Model(4.0).__call__)(X), 4 * X)
+
+
+def test_keyword_arguments_in_any_order():
+    f, calls = counted(lambda x, y: x - y)
+    g = fst.jit(f)
+    assert_close(g(x=X, y=X), 0 * X)
+    assert_close(g(y=X, x=X), 0 * X)
+    assert len(calls) == 1
+
+
+def test_donated_arrays_are_deleted():
+    g = fst.jit(lambda p, x: fst.tree.map(lambda w: w + x, p), donate_argnums=0)
+    p = {"w": fnp.asarray(X)}
+    out = g(p, 1.0)
+    assert_close(out["w"], X + 1)
+    with pytest.raises(DeletedArrayError, match=r"float32\[3\] was donated or deleted"):
+        p["w"] + 1
+    assert p["w"].is_deleted()
+    n = X.copy()
+    g({"w": n}, 1.0)
+    np.testing.assert_array_equal(n, X), "the caller's own memory is left alone"
+
+
+def test_donated_array_that_is_also_an_output():
+    x = fnp.asarray(X)
+    assert_close(fst.jit(lambda x: x, donate_argnums=0)(x), X)
+
+
+def test_result_does_not_share_the_callers_memory():
+    n = X.copy()
+    y = fst.jit(lambda x: (x, fnp.reshape(x, (3, 1))))(n)
+    n[:] = 100
+    assert_close(y[0], X)
+    assert_close(y[1], X[:, None])
+
+
+def test_captured_arrays_are_constants():
+    c = X.copy()
+    g = fst.jit(lambda x: x + c)
+    assert_close(g(X), 2 * X)
+    c[:] = 100
+    assert_close(g(X), 2 * X)
+
+
+def test_nested_and_captured_tracers():
+    @fst.jit
+    def outer(x):
+        @fst.jit
+        def inner(y):
+            return y * x  # x belongs to the outer trace
+
+        return inner(x) + inner(2.0)
+
+    assert_close(outer(X), X * X + 2 * X)
+    assert_close(fst.grad(lambda x: fst.jit(lambda y: y * x)(x))(3.0), np.float32(6.0))
+    assert_close(fst.vmap(lambda x: fst.jit(lambda y: y * x)(2.0))(X), 2 * X)
+
+
+def test_lower_and_text():
+    lowered = fst.jit(lambda x: fnp.sin(x) * 2).lower(fst.ShapeDtypeStruct((3,), np.float32))
+    assert lowered.as_text() == (
+        "{ lambda ; a:f32[3]. let b:f32[3] = sin a; c:f32[3] = mul b 2.0:f32[] in (c,) }"
+    )
+    program = lowered.as_text("numpy")
+    assert "sin(s0)" in program
+    assert "# frees s" in program
+    with pytest.raises(OptionError, match="stage must be"):
+        lowered.as_text("ptx")
+
+
+def test_calls_are_inlined_and_dead_code_dropped():
+    @fst.jit
+    def f(x):
+        fst.jit(fnp.exp)(x)
+        return fst.jit(fnp.sin)(x)
+
+    text = f.lower(X).as_text("simplified")
+    assert "jit" not in text
+    assert "exp" not in text
+    assert "sin" in text
+
+
+def test_inline_option():
+    g = fst.jit(lambda x: x * 2, inline=True)
+    assert "jit" not in str(fst.make_jaxpr(lambda x: g(x))(X))
+    assert_close(g(X), 2 * X)
+
+
+def test_disable_jit_runs_python():
+    f, calls = counted(lambda x: x * 2 if x > 0 else x)
+    with fst.disable_jit():
+        assert float(fst.jit(f)(2.0)) == 4.0
+        fst.jit(f)(2.0)
+    assert len(calls) == 2
+    with pytest.raises(fst.errors.TracerBoolConversionError):
+        fst.jit(f)(2.0)
+
+
+def test_clear_caches():
+    f, calls = counted(lambda x: x * 2)
+    g = fst.jit(f)
+    g(X)
+    fst.clear_caches()
+    g(X)
+    assert len(calls) == 2
+
+
+def test_error_while_tracing_leaves_no_trace_behind():
+    def bad(x):
+        raise RuntimeError("user")
+
+    for transform in (fst.jit, fst.grad, fst.vmap, fst.make_jaxpr):
+        with pytest.raises(RuntimeError, match="user"):
+            transform(bad)(X)
+    assert_close(fnp.sin(X), np.sin(X))
+    assert fst.grad(lambda x: x * x)(3.0) == 6.0
+
+
+def test_signatures_are_bounded(monkeypatch):
+    from fstensor.transforms import jit as module
+
+    monkeypatch.setattr(module, "_MOST_SIGNATURES", 2)
+    f, calls = counted(lambda x: x * 2)
+    g = fst.jit(f)
+    for n in (1, 2, 3):
+        g(np.ones(n, np.float32))
+    g(np.ones(3, np.float32))
+    assert len(calls) == 3
+    g(np.ones(1, np.float32))
+    assert len(calls) == 4, "the least recently used signature was dropped"
