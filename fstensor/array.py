@@ -8,6 +8,7 @@ this file stays below it.
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
@@ -25,6 +26,7 @@ from fstensor.errors import (
     ConcretizationTypeError,
     DeletedArrayError,
     ImmutableArrayError,
+    ScalarOverflowError,
     TracerArrayConversionError,
     TracerBoolConversionError,
     TracerIntegerConversionError,
@@ -542,21 +544,48 @@ def lift(x: Any, dtype: np.dtype[Any] | None = None, what: str = "array argument
     if isinstance(x, _SCALARS):  # np.float64 and np.complex128 scalars too: they are weak
         weak = dtype is None and not isinstance(x, bool)
         kind = dtypes.scalar_dtype(type(x)) if dtype is None else dtype
-        home = device_lib.current_default_device()
-        buffer = device_lib.move(_scalar_buffer(x, kind), home)
-        return ConcreteArray(buffer, ShapedArray((), kind, weak))
+        buffer: Any = _scalar_buffer(x, kind)
+        if not device_lib.default_is_cpu():
+            buffer = device_lib.move(buffer, device_lib.current_default_device())
+        return ConcreteArray(buffer, _scalar_aval(kind, weak))
     if isinstance(x, np.generic):
         return from_buffer(np.asarray(x))
     hint = "; convert it with fstensor.numpy.asarray" if isinstance(x, (list, tuple)) else ""
     raise ArgumentError(f"{what}: must be an array or a scalar, got {type(x).__name__}{hint}")
 
 
+@functools.cache
+def _scalar_aval(dtype: np.dtype[Any], weak_type: bool) -> ShapedArray:
+    return ShapedArray((), dtype, weak_type)
+
+
+_MOST_SCALARS = 4096
+_scalar_buffers: dict[Any, np.ndarray[Any, Any]] = {}
+
+
 def _scalar_buffer(x: Scalar, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """A 0-d buffer of a Python scalar, remembered: programs use the same few again and again."""
+    key = (x.__class__, x, dtype, x == 0 and repr(x))  # 0.0 equals -0.0
+    buffer = _scalar_buffers.get(key)
+    if buffer is None:
+        if len(_scalar_buffers) >= _MOST_SCALARS:
+            _scalar_buffers.clear()
+        buffer = _scalar_buffers[key] = _new_scalar_buffer(x, dtype)
+    return buffer
+
+
+def _new_scalar_buffer(x: Scalar, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
     if isinstance(x, int) and dtypes.is_integer(dtype):
         bounds = dtypes.iinfo(dtype)
         if not bounds.min <= x <= bounds.max:
-            raise OverflowError(f"Python int {x} does not fit {dtypes.name(dtype)}")
-    return np.array(x, dtype)
+            raise ScalarOverflowError(
+                f"scalar: must lie between {bounds.min} and {bounds.max} for "
+                f"{dtypes.name(dtype)}, got {x}; name a wider dtype, as in numpy.int64({x})"
+            )
+    with np.errstate(all="ignore"):  # a float too large for its dtype is infinite
+        buffer = np.array(x, dtype)
+    buffer.flags.writeable = False
+    return buffer
 
 
 def normalize_axis(axis: int, ndim: int, what: str) -> int:

@@ -92,6 +92,10 @@ def current_default_device() -> Device:
     return _default.device
 
 
+def default_is_cpu() -> bool:
+    return _default.device is CPU
+
+
 @contextmanager
 def default_device(device: str | Device) -> Iterator[None]:
     """Within the block, new arrays of this thread are made on `device`."""

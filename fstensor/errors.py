@@ -9,6 +9,7 @@
     ├── DtypeError                      TypeError    dtypes that do not fit, or are not supported
     ├── ArgumentError                   TypeError    an argument of the wrong kind
     ├── OptionError                     ValueError   a value outside those that an option takes
+    ├── ScalarOverflowError             OverflowError   a Python int too large for its dtype
     ├── TreeError                       ValueError   pytrees whose structures differ
     ├── DeviceError                     ValueError   operands on two devices, or no such device
     ├── ImmutableArrayError             TypeError    an attempt to write into an Array
@@ -69,6 +70,10 @@ class ArgumentError(FstensorError, TypeError):
 
 class OptionError(FstensorError, ValueError):
     """A value outside those that an option takes."""
+
+
+class ScalarOverflowError(FstensorError, OverflowError):
+    """A Python integer that its dtype cannot hold."""
 
 
 class TreeError(FstensorError, ValueError):

@@ -162,10 +162,10 @@ def primitive(name: str) -> Callable[[type[P]], type[P]]:
     """Class decorator: make a frozen dataclass of a primitive and enter it into the registry."""
 
     def register(cls: type[P]) -> type[P]:
-        cls = dataclasses.dataclass(frozen=True)(cls)
-        cls.name = name
         if name in registry:
             raise ValueError(f"two primitives are named {name!r}")
+        cls = dataclasses.dataclass(frozen=True)(cls)
+        cls.name = name
         if not dataclasses.fields(cls):  # type: ignore[arg-type]  # cls is a dataclass by now
             # All instances are equal; the class's own hash is several times as fast.
             constant = hash(cls)

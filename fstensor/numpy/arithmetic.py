@@ -23,6 +23,7 @@ from fstensor.numpy.promote import (
     promote_inexact,
     refuse_out,
     repeated,
+    result_pair,
     scalar,
     select,
 )
@@ -200,9 +201,9 @@ def power(x: ArrayLike, y: ArrayLike, /) -> Array:
     if exponent is not None and not isinstance(x, (bool, int, float, complex)):
         return lax.integer_pow(numeric("power", x), exponent)
     x, y = operand(x, "power"), operand(y, "power")
-    if dtypes.is_inexact(x.dtype) and dtypes.is_integer(y.dtype):
-        if dtypes.promote((x.dtype, x.weak_type), (y.dtype, y.weak_type))[0] == x.dtype:
-            return lax.pow(*equal_ranks([x, y]))
+    kind = result_pair("power", (x, y))[0]
+    if kind == x.dtype and dtypes.is_inexact(kind) and dtypes.is_integer(y.dtype):
+        return lax.pow(*equal_ranks([x, y]))  # integer exponents need no logarithm
     x, y = _promote_numeric("power", x, y)
     return lax.pow(x, y) if dtypes.is_inexact(x.dtype) else _integer_power(x, y)
 
@@ -220,7 +221,7 @@ def _integer_power(x: Array, y: Array) -> Array:
 
     Negative exponents give 0, but for a base of 1 or -1 the exact power.
     """
-        zero, one = constant(0, x), constant(1, x)
+    zero, one = constant(0, x), constant(1, x)
     result = repeated(one, np.broadcast_shapes(x.shape, y.shape))
     base, rest = x, y
     for _ in range(dtypes.iinfo(y.dtype).bits):
@@ -319,9 +320,7 @@ def fmin(x: ArrayLike, y: ArrayLike, /) -> Array:
     return select(lax.bitwise_or(lax.lt(x, y), lax.ne(y, y)), x, y)
 
 
-def clip(
-    arr: ArrayLike, /, min: ArrayLike | None = None, max: ArrayLike | None = None
-) -> Array:
+def clip(arr: ArrayLike, /, min: ArrayLike | None = None, max: ArrayLike | None = None) -> Array:
     """Elementwise limitation to the interval from `min` to `max`; None is no limit.
 
     At a bound the slope is 1/2. Where min > max the result is max.

@@ -118,7 +118,7 @@ def _all_converted(
 
 
 def scalar(x: complex, dtype: dtypes.Dtype, weak: bool = False) -> Array:
-    """A Python scalar as an Array of `dtype`. Raises: OverflowError for an int that does not fit."""
+    """A Python scalar as an Array of `dtype`. Raises: OverflowError for an int too large."""
     strong = lift(x, dtype)
     return with_weakness(strong, True) if weak else strong
 
@@ -148,10 +148,7 @@ def with_weakness(x: Array, weak: bool) -> Array:
 def equal_ranks(args: Sequence[Array]) -> list[Array]:
     """Arrays of one rank, by leading axes of size 1; scalars stay scalars."""
     rank = max([x.ndim for x in args])
-    return [
-        lax.expand_dims(x, range(rank - x.ndim)) if 0 < x.ndim < rank else x
-        for x in args
-    ]
+    return [lax.expand_dims(x, range(rank - x.ndim)) if 0 < x.ndim < rank else x for x in args]
 
 
 def repeated(x: Array, shape: tuple[int, ...]) -> Array:

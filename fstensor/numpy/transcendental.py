@@ -78,7 +78,7 @@ def logaddexp2(x: ArrayLike, y: ArrayLike, /) -> Array:
 def _logaddexp(x: Array, y: Array) -> Array:
     if dtypes.is_complex(x.dtype):
         raise DtypeError(f"logaddexp: takes real numbers, got {x.aval} and {y.aval}")
-    # max + log(1 + exp(-|x - y|)); equal infinities have no difference, and their sum is the answer.
+    # max + log(1 + exp(-|x - y|)). Equal infinities have no difference; their sum is the answer.
     difference = lax.sub(x, y)
     undefined = lax.ne(difference, difference)
     safe = select(undefined, constant(0, x), difference)

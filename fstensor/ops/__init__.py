@@ -8,9 +8,18 @@ those after it through this package (`ops.reduce.reduce_sum`), inside rules only
 from fstensor.ops import families as families
 from fstensor.ops import elementwise as elementwise
 from fstensor.ops import transcendental as transcendental
+from fstensor.ops import special as special
 from fstensor.ops import shape as shape
 from fstensor.ops import convert as convert
 from fstensor.ops import logical as logical
 from fstensor.ops import reduce as reduce
 from fstensor.ops import index as index
+from fstensor.ops import arrange as arrange
+from fstensor.ops import gather as gather
+from fstensor.ops import scatter as scatter
+from fstensor.ops import sort as sort
+from fstensor.ops import random_bits as random_bits
+from fstensor.ops import dot as dot
+from fstensor.ops import cumulative as cumulative
+from fstensor.ops import collectives as collectives
 # isort: on

@@ -17,7 +17,7 @@ from fstensor.errors import ArgumentError, DtypeError, OutOfBoundsError, ShapeEr
 from fstensor.ops.elementwise import add
 from fstensor.ops.families import Structural, check_same_dtype, constant
 from fstensor.ops.logical import filled, lt, select_n
-from fstensor.ops.shape import expand_dims, moveaxis, reshape, squeeze, zeros_of
+from fstensor.ops.shape import expand_dims, moveaxis, squeeze, zeros_of
 
 
 @final
@@ -189,7 +189,7 @@ class Pad(Primitive):
     ) -> tuple[Any, int]:
         x, value = args
         if dims[1] is None:
-            return Pad(((0, 0, 0), *self.padding_config)).bind(moveaxis(x, dims[0], 0)), 0
+            return Pad(((0, 0, 0), *self.padding_config)).bind(moveaxis(x, dims[0], 0), value), 0
         x = x if dims[0] is None else moveaxis(x, dims[0], 0)
         config = (*([] if dims[0] is None else [(0, 0, 0)]), *self.padding_config)
         zero, one = constant(0, x), ops.shape.full(x.shape, 1, x.dtype)
@@ -217,6 +217,13 @@ def pad(
     is_scalar = isinstance(padding_value, (bool, int, float, complex))
     value = lift(padding_value, x.dtype if is_scalar else None)
     return Pad(tuple([(int(a), int(b), int(c)) for a, b, c in padding_config])).bind(x, value)
+
+
+def batch_first(x: Array, dim: int | None, size: int) -> Array:
+    """For batch rules: `x` with its batch in front, repeated there if all examples share it."""
+    if dim is not None:
+        return moveaxis(x, dim, 0)
+    return ops.shape.broadcast_in_dim(x, (size, *x.shape), tuple(range(1, 1 + x.ndim)))
 
 
 def wrap_index(index: Array, size: int) -> Array:
@@ -264,14 +271,14 @@ def _start_indices(
         raise ShapeError(
             f"{what}: needs a start index for each axis, got {len(starts)} for {x.aval}"
         )
-    found = []
-    for start, n, wrap in zip(starts, x.shape, wraps, strict=True):
-        if isinstance(start, int) and not isinstance(start, bool):
-            found.append(as_index(start + n * (wrap and start < 0), what))
-        else:
-            i = as_index(start, what)
-            found.append(wrap_index(i, n) if wrap else i)
-    return found
+    return [_start(what, *each) for each in zip(starts, x.shape, wraps, strict=True)]
+
+
+def _start(what: str, start: ArrayLike, size: int, wrap: bool) -> Array:
+    if isinstance(start, int) and not isinstance(start, bool):
+        return as_index(start + size * (wrap and start < 0), what)
+    i = as_index(start, what)
+    return wrap_index(i, size) if wrap else i
 
 
 def _wraps(allowed: bool | Sequence[bool], ndim: int) -> Sequence[bool]:
@@ -325,41 +332,53 @@ class DynamicSlice(Primitive):
 
     def batch(
         self, axis: MappedAxis, args: Sequence[Value], dims: Sequence[int | None]
-    ) -> tuple[Any, int]:
+    ) -> tuple[Any, int | None]:
         x, *starts = args
-        if all(d is None for d in dims[1:]):
-            whole = DynamicSlice((axis.size, *self.slice_sizes))
-            return whole.bind(moveaxis(x, dims[0], 0), constant(0, starts[0]), *starts), 0
-        # Examples that start in different places: a gather of one box each. An axis that the box
-        # fills has no start to choose.
-        rank = len(self.slice_sizes)
         shape = [n for i, n in enumerate(x.shape) if i != dims[0]]
-        chosen = [k for k in range(rank) if self.slice_sizes[k] != shape[k]]
-        indices = _index_vectors([starts[k] for k in chosen], [dims[k + 1] for k in chosen], axis)
-        if indices is None:
-            return x, dims[0]
-        numbers = ops.gather.GatherDimensionNumbers(tuple(range(rank)), (), tuple(chosen))
+        starts, places = _free_starts(starts, dims[1:], self.slice_sizes, shape)
+        if all(d is None for d in places):
+            if dims[0] is None:
+                return self.bind(x, *starts), None
+            whole = DynamicSlice((axis.size, *self.slice_sizes))
+            zero = lift(0, starts[0].dtype if starts else np.dtype(np.int32))
+            return whole.bind(moveaxis(x, dims[0], 0), zero, *starts), 0
+        chosen, indices = _index_vectors(starts, places, self.slice_sizes, shape, axis.size)
+        numbers = ops.gather.GatherDimensionNumbers(tuple(range(len(shape))), (), chosen)
         one_box = ops.gather.Gather(
             numbers, None, True, ops.gather.GatherScatterMode.CLIP, self.slice_sizes, True
         )
-        return one_box.batch(axis, (x, indices[0]), (dims[0], indices[1]))
+        return one_box.batch(axis, (x, indices), (dims[0], 0))
+
+
+def _free_starts(
+    starts: Sequence[Array],
+    dims: Sequence[int | None],
+    sizes: Sequence[int],
+    shape: Sequence[int],
+) -> tuple[list[Array], list[int | None]]:
+    """Starts and their batch axes, with 0 for each axis that the box fills."""
+    full = [size == n for size, n in zip(sizes, shape, strict=True)]
+    return (
+        [constant(0, s) if f else s for s, f in zip(starts, full, strict=True)],
+        [None if f else d for d, f in zip(dims, full, strict=True)],
+    )
 
 
 def _index_vectors(
-    starts: Sequence[Array], dims: Sequence[int | None], axis: MappedAxis
-) -> tuple[Array, int | None] | None:
-    """Scalar starts, some batched, as vectors: (array, batch axis), None when there are none."""
-    if not starts:
-        return None
-    dtype = np.result_type(*[s.dtype for s in starts])
+    starts: Sequence[Array],
+    dims: Sequence[int | None],
+    sizes: Sequence[int],
+    shape: Sequence[int],
+    batch: int,
+) -> tuple[tuple[int, ...], Array]:
+    """The axes that a box does not fill, and a batch of vectors with its starts along them."""
+    chosen = tuple([d for d, n in enumerate(shape) if sizes[d] != n])
+    dtype = np.result_type(*[starts[d].dtype for d in chosen])
     columns = []
-    batched = any(d is not None for d in dims)
-    for start, d in zip(starts, dims, strict=True):
-        column = ops.convert.convert_element_type(start, dtype)
-        if d is None and batched:
-            column = ops.shape.broadcast_in_dim(column, (axis.size,), ())
-        columns.append(expand_dims(column, (column.ndim,)))
-    return ops.arrange.concatenate(columns, int(batched)), 0 if batched else None
+    for d in chosen:
+        column = batch_first(ops.convert.convert_element_type(starts[d], dtype), dims[d], batch)
+        columns.append(expand_dims(column, (1,)))
+    return chosen, ops.arrange.concatenate(columns, 1)
 
 
 def dynamic_slice(
@@ -402,7 +421,7 @@ class DynamicUpdateSlice(Primitive):
         return x.update(weak_type=x.weak_type and update.weak_type)
 
     def impl(self, xp: Any, x: Any, update: Any, *starts: Any) -> Any:
-        out = x.copy()
+        out = xp.array(x)
         out[_box(starts, update.shape, x.shape)] = update
         return out
 
@@ -423,22 +442,17 @@ class DynamicUpdateSlice(Primitive):
         self, axis: MappedAxis, args: Sequence[Value], dims: Sequence[int | None]
     ) -> tuple[Any, int]:
         x, update, *starts = args
-        if all(d is None for d in dims[2:]):
-            both = [
-                ops.shape.batch_to_front(a, d, axis.size)
-                for a, d in zip(args[:2], dims[:2], strict=True)
-            ]
-            return self.bind(*both, constant(0, starts[0]), *starts), 0
-        rank = len(starts)
         sizes = [n for i, n in enumerate(update.shape) if i != dims[1]]
         shape = [n for i, n in enumerate(x.shape) if i != dims[0]]
-        chosen = [k for k in range(rank) if sizes[k] != shape[k]]
-        indices = _index_vectors([starts[k] for k in chosen], [dims[k + 2] for k in chosen], axis)
-        if indices is None:
-            return ops.shape.batch_to_front(update, dims[1], axis.size), 0
-        numbers = ops.gather.ScatterDimensionNumbers(tuple(range(rank)), (), tuple(chosen))
-        one_box = ops.gather.Scatter(numbers, True, ops.gather.GatherScatterMode.CLIP, True)
-        return one_box.batch(axis, (x, indices[0], update), (dims[0], indices[1], dims[1]))
+        starts, places = _free_starts(starts, dims[2:], sizes, shape)
+        both = [batch_first(a, d, axis.size) for a, d in zip((x, update), dims[:2], strict=True)]
+        if all(d is None for d in places):
+            zero = lift(0, starts[0].dtype if starts else np.dtype(np.int32))
+            return self.bind(*both, zero, *starts), 0
+        chosen, indices = _index_vectors(starts, places, sizes, shape, axis.size)
+        numbers = ops.scatter.ScatterDimensionNumbers(tuple(range(len(shape))), (), chosen)
+        one_box = ops.scatter.Scatter(numbers, True, ops.gather.GatherScatterMode.CLIP, True)
+        return one_box.batch(axis, (both[0], indices, both[1]), (0, 0, 0))
 
 
 def dynamic_update_slice(
@@ -472,13 +486,12 @@ def dynamic_slice_in_dim(
     """`dynamic_slice` along one axis, whole along the others."""
     x = lift(operand)
     axis = normalize_axis(axis, x.ndim, "dynamic_slice_in_dim")
-    starts, sizes = [lift(0, np.dtype(np.int32)) for _ in x.shape], list(x.shape)
-    starts[axis], sizes[axis] = _start(x, start_index, axis, allow_negative_indices), slice_size
-    return DynamicSlice(tuple([operator.index(n) for n in sizes])).bind(x, *starts)
-
-
-def _start(x: Array, start: ArrayLike, axis: int, wrap: bool) -> Array:
-    return _start_indices("dynamic_slice_in_dim", slice_in_dim(x, 0, 0), [start], [wrap])[0]
+    sizes = list(x.shape)
+    sizes[axis] = slice_size
+    starts: list[ArrayLike] = [0] * x.ndim
+    starts[axis] = start_index
+    wraps = allow_negative_indices
+    return dynamic_slice(x, starts, sizes, allow_negative_indices=wraps)
 
 
 def dynamic_index_in_dim(

@@ -116,7 +116,9 @@ class RandomBits(Random):
     def abstract(self, keys: ShapedArray) -> ShapedArray:
         check_keys("random_bits", keys)
         if self.bit_width not in _UNSIGNED:
-            raise OptionError(f"random_bits: bit_width must be 8, 16, 32 or 64, got {self.bit_width}")
+            raise OptionError(
+                f"random_bits: bit_width must be 8, 16, 32 or 64, got {self.bit_width}"
+            )
         return ShapedArray((*keys.shape, *self.shape), _UNSIGNED[self.bit_width])
 
     def impl(self, xp: Any, keys: Any) -> Any:
@@ -150,7 +152,7 @@ class RandomSplit(Random):
 @final
 @primitive("random_fold_in")
 class RandomFoldIn(Random):
-    """A new key from each key and integer. Shapes are equal, or axes of size 1 or scalars stretch."""
+    """A new key from each key and integer. Axes of size 1 and scalars stretch."""
 
     def abstract(self, keys: ShapedArray, data: ShapedArray) -> ShapedArray:
         check_keys("random_fold_in", keys)
@@ -169,29 +171,26 @@ class RandomFoldIn(Random):
         self, axis: MappedAxis, args: Sequence[Value], dims: Sequence[int | None]
     ) -> tuple[Any, int]:
         rank = max(x.ndim - (d is not None) for x, d in zip(args, dims, strict=True))
-        fronted = [
-            x if d is None else expand_behind(moveaxis(x, d, 0), rank)
-            for x, d in zip(args, dims, strict=True)
-        ]
-        shared = [
-            expand_dims(x, (0,)) if d is None and x.ndim else x
-            for x, d in zip(fronted, dims, strict=True)
-        ]
-        return self.bind(*shared), 0
+        return self.bind(*[_fronted(x, d, rank) for x, d in zip(args, dims, strict=True)]), 0
 
 
-def expand_behind(x: Array, rank: int) -> Array:
-    """A batch of scalars as a batch of arrays of `rank` axes; others are left as they are."""
-    return expand_dims(x, tuple(range(1, 1 + rank))) if x.ndim == 1 and rank else x
+def _fronted(x: Array, dim: int | None, rank: int) -> Array:
+    """With the batch in front of the `rank` axes that stretch against those of other operands."""
+    if dim is None:
+        return expand_dims(x, (0,)) if x.ndim else x
+    x = moveaxis(x, dim, 0)
+    return expand_dims(x, tuple(range(x.ndim, 1 + rank)))
 
 
 _UNSIGNED = {n: np.dtype(f"uint{n}") for n in (8, 16, 32, 64)}
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
-_PARITY = np.uint32(0x1BD11BDA)
+_PARITY = 0x1BD11BDA
 _ROUNDS_OF_FOUR = 5
 
 # So many counters are hashed at a time, for what is hashed to stay in the cache. A power of two.
-_BLOCK = 1 << 13
+_BLOCK = 1 << 15
+# Up to so many are hashed with Python's integers, which is faster than a hundred calls of NumPy.
+_FEW = 12
 
 
 def _as_keys(words: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -199,7 +198,7 @@ def _as_keys(words: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def _hash_indices(xp: Any, keys: Any, count: int) -> tuple[Any, Any]:
-    """Both words of the hashes of 0, …, count-1 with each key: two arrays (number of keys, count)."""
+    """Both words of the hashes of 0, …, count-1 with each key: arrays (number of keys, count)."""
     words = xp.asarray(keys.reshape(-1, 1, 2))
     high, low = (xp.empty((len(words), count), np.uint32) for _ in range(2))
     block = _BLOCK if xp is np else 1 << 28
@@ -210,13 +209,20 @@ def _hash_indices(xp: Any, keys: Any, count: int) -> tuple[Any, Any]:
         for r in range(0, len(words), rows):
             part = slice(r, r + rows), slice(c, c + columns)
             high[part], low[part] = c >> 32, indices
-            _threefry(xp, words[r : r + rows, :, 0], words[r : r + rows, :, 1], high[part], low[part])
+            _threefry(
+                xp, words[r : r + rows, :, 0], words[r : r + rows, :, 1], high[part], low[part]
+            )
     return high, low
 
 
 def _threefry(xp: Any, k0: Any, k1: Any, x0: Any, x1: Any) -> None:
     """Replace the counters (x0, x1) by their hashes with the keys (k0, k1)."""
-    schedule = (k0, k1, k0 ^ k1 ^ _PARITY)
+    if x0.size <= _FEW and xp is np:
+        flat = [np.broadcast_to(a, x0.shape).ravel().tolist() for a in (k0, k1, x0, x1)]
+        hashed = np.array([_hash(*words) for words in zip(*flat, strict=True)], np.uint32)
+        x0[...], x1[...] = hashed.reshape(-1, 2).T.reshape(2, *x0.shape)
+        return
+    schedule = (k0, k1, k0 ^ k1 ^ np.uint32(_PARITY))
     spare = xp.empty_like(x1)
     x0 += k0
     x1 += k1
@@ -229,6 +235,20 @@ def _threefry(xp: Any, k0: Any, k1: Any, x0: Any, x1: Any) -> None:
             x1 ^= x0
         x0 += schedule[(i + 1) % 3]
         x1 += schedule[(i + 2) % 3] + np.uint32(i + 1)
+
+
+def _hash(k0: int, k1: int, x0: int, x1: int) -> tuple[int, int]:
+    """`_threefry` of one counter."""
+    mask = 0xFFFFFFFF
+    schedule = (k0, k1, k0 ^ k1 ^ _PARITY)
+    x0, x1 = x0 + k0 & mask, x1 + k1 & mask
+    for i in range(_ROUNDS_OF_FOUR):
+        for bits in _ROTATIONS[i % 2]:
+            x0 = x0 + x1 & mask
+            x1 = (x1 << bits & mask | x1 >> 32 - bits) ^ x0
+        x0 = x0 + schedule[(i + 1) % 3] & mask
+        x1 = x1 + schedule[(i + 2) % 3] + i + 1 & mask
+    return x0, x1
 
 
 def random_seed(seeds: ArrayLike) -> Array:
@@ -264,7 +284,7 @@ def random_bits(keys: ArrayLike, bit_width: int, shape: Sequence[int]) -> Array:
     Shapes: keys (...) -> (..., *shape).
     Raises: DtypeError when they are no keys, OptionError for a width other than 8, 16, 32, 64.
     """
-    return RandomBits(bit_width, _check_shape(shape, "random_bits")).bind(keys)
+    return RandomBits(bit_width, check_sizes(shape, "random_bits")).bind(keys)
 
 
 def random_split(keys: ArrayLike, shape: Sequence[int]) -> Array:
@@ -273,7 +293,7 @@ def random_split(keys: ArrayLike, shape: Sequence[int]) -> Array:
     Shapes: keys (...) -> (..., *shape).
     Raises: DtypeError when they are no keys.
     """
-    return RandomSplit(_check_shape(shape, "random_split")).bind(keys)
+    return RandomSplit(check_sizes(shape, "random_split")).bind(keys)
 
 
 def random_fold_in(keys: ArrayLike, data: ArrayLike) -> Array:
@@ -285,9 +305,14 @@ def random_fold_in(keys: ArrayLike, data: ArrayLike) -> Array:
     return RandomFoldIn().bind(keys, data)
 
 
-def _check_shape(shape: Sequence[int], what: str) -> tuple[int, ...]:
+def check_sizes(shape: Any, what: str) -> tuple[int, ...]:
+    """A shape as a tuple of ints; one integer is the size of a vector.
+
+    Raises: ShapeError when it is none.
+    """
     try:
-        sizes = tuple([operator.index(n) for n in shape])
+        given = shape if isinstance(shape, (tuple, list, np.ndarray)) else (shape,)
+        sizes = tuple([operator.index(n) for n in given])
     except TypeError:
         raise ShapeError(f"{what}: shape must be a tuple of integers, got {shape!r}") from None
     if any(n < 0 for n in sizes):

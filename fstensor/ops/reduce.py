@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, final
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, TypeVar, final
 
-from fstensor import ops
-from fstensor.array import Array, ArrayLike, lift, normalize_axes
+import numpy as np
+
+from fstensor import dtypes, ops
+from fstensor.array import Array, ArrayLike, DtypeLike, lift, normalize_axes, normalize_axis
 from fstensor.core.aval import ShapedArray
-from fstensor.core.primitive import MappedAxis, Primitive, Value, primitive
+from fstensor.core.primitive import ZERO, MappedAxis, Primitive, Value, primitive
+from fstensor.errors import AxisError, DtypeError, ShapeError
 from fstensor.ops.elementwise import div, mul
-from fstensor.ops.families import NUMBER, ORDERED, Kind
-from fstensor.errors import ShapeError
+from fstensor.ops.families import BITS, NUMERIC, ORDERED, Kind
 
 
 class Reduction(Primitive):
     """Combines the elements along `axes`, which the result lacks."""
 
     axes: tuple[int, ...]
-    takes: Kind = NUMBER
+    takes: ClassVar[Kind] = NUMERIC
 
     def abstract(self, x: ShapedArray) -> ShapedArray:
         self.takes.check(self.name, x)
+        if any(not 0 <= a < x.ndim for a in self.axes) or len(set(self.axes)) < len(self.axes):
+            raise AxisError(f"{self.name}: axes must exist and differ, got {self.axes} for {x}")
         return x.update(shape=tuple([n for i, n in enumerate(x.shape) if i not in self.axes]))
 
     def batch(
@@ -31,18 +35,28 @@ class Reduction(Primitive):
         assert d is not None
         axes = tuple([a + (a >= d) for a in self.axes])
         # The batch moves forward by the reduced axes before it.
-        return type(self)(axes).bind(args[0]), d - sum(a < d for a in axes)  # type: ignore[call-arg]
+        return self.over(axes).bind(args[0]), d - sum(a < d for a in axes)
+
+    def over(self, axes: tuple[int, ...]) -> Reduction:
+        """The same reduction over other axes."""
+        return type(self)(axes)  # type: ignore[call-arg]  # a dataclass in every final class
+
+
+def wide_accumulator(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype to accumulate in: float32 for floats of 16 bits and fewer, so as to round once."""
+    small = dtypes.is_float(dtype) and dtype.itemsize < 4
+    return np.dtype(np.float32) if small else dtype
 
 
 @final
 @primitive("reduce_sum")
 class ReduceSum(Reduction):
-    """Sum over `axes`."""
+    """Sum over `axes`. For bools: logical or."""
 
     axes: tuple[int, ...]
 
     def impl(self, xp: Any, x: Any) -> Any:
-        return xp.sum(x, self.axes, x.dtype)
+        return x.sum(self.axes, wide_accumulator(x.dtype)).astype(x.dtype, copy=False)
 
     def jvp(self, primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Any, Any]:
         return self.bind(*primals), self.bind(*tangents)
@@ -52,11 +66,274 @@ class ReduceSum(Reduction):
         return [ops.shape.broadcast_in_dim(ct, x.shape, kept)]
 
 
-def reduce_sum(x: ArrayLike, axes: Sequence[int]) -> Array:
-    """Sum of `x` over `axes`. No axes: `x` itself.
+@final
+@primitive("reduce_prod")
+class ReduceProd(Reduction):
+    """Product over `axes`. For bools: logical and.
+
+    Its tangent is the sum of t_i times the product of all other x_j, formed from the products
+    before and after i: no division, hence right also where elements are zero.
+    """
+
+    axes: tuple[int, ...]
+
+    def impl(self, xp: Any, x: Any) -> Any:
+        return x.prod(self.axes, wide_accumulator(x.dtype)).astype(x.dtype, copy=False)
+
+    def jvp(self, primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Any, Any]:
+        (x,), (t,) = primals, tangents
+        out = self.bind(x)
+        rows, directions = self._as_rows(x), self._as_rows(t)
+        others = mul(_product_of_earlier(rows), _product_of_earlier(rows, reverse=True))
+        tangent = ReduceSum((0,)).bind(mul(directions, others))
+        return out, ops.shape.reshape(tangent, out.shape)
+
+    def _as_rows(self, x: Array) -> Array:
+        """The reduced elements along axis 0, all others along axis 1."""
+        kept = [i for i in range(x.ndim) if i not in self.axes]
+        count = int(np.prod([x.shape[a] for a in self.axes], dtype=int))
+        others = int(np.prod([x.shape[i] for i in kept], dtype=int))
+        return ops.shape.reshape(ops.shape.transpose(x, (*self.axes, *kept)), (count, others))
+
+
+def _product_of_earlier(x: Array, reverse: bool = False) -> Array:
+    """For each element along axis 0 the product of those before it, or after it."""
+    inclusive = ops.cumulative.cumprod(x, 0, reverse)
+    shift = (-1, 1, 0) if reverse else (1, -1, 0)
+    return ops.index.pad(inclusive, 1, (shift, (0, 0, 0))) if x.shape[0] else inclusive
+
+
+class Extremum(Reduction):
+    """The largest or smallest element along `axes`; NaN when one is NaN.
+
+    The slope is shared evenly between the elements that tie.
+    """
+
+    takes = ORDERED
+
+    def abstract(self, x: ShapedArray) -> ShapedArray:
+        out = super().abstract(x)
+        check_some_element(self.name, x, self.axes)
+        return out
+
+    def jvp(self, primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Any, Any]:
+        (x,), (t,) = primals, tangents
+        out = self.bind(x)
+        spread = [1 if i in self.axes else n for i, n in enumerate(x.shape)]
+        found = ops.logical.eq(x, ops.shape.reshape(out, spread))
+        location = ops.convert.convert_element_type(found, t.dtype)
+        count = ReduceSum(self.axes).bind(location)
+        return out, div(ReduceSum(self.axes).bind(mul(t, location)), count)
+
+
+def check_some_element(what: str, x: ShapedArray, axes: Sequence[int]) -> None:
+    """Raises ShapeError when there is nothing along `axes` to choose from."""
+    if any(x.shape[a] == 0 for a in axes):
+        raise ShapeError(
+            f"{what}: needs at least one element along each reduced axis, got {x} over axes "
+            f"{tuple(axes)}; an empty set has no largest or smallest element"
+        )
+
+
+@final
+@primitive("reduce_max")
+class ReduceMax(Extremum):
+    """Maximum over `axes`. For bools: logical or."""
+
+    axes: tuple[int, ...]
+
+    def impl(self, xp: Any, x: Any) -> Any:
+        return x.max(self.axes)
+
+
+@final
+@primitive("reduce_min")
+class ReduceMin(Extremum):
+    """Minimum over `axes`. For bools: logical and."""
+
+    axes: tuple[int, ...]
+
+    def impl(self, xp: Any, x: Any) -> Any:
+        return x.min(self.axes)
+
+
+@final
+@primitive("reduce_and")
+class ReduceAnd(Reduction):
+    """Bitwise and over `axes`; all bits set when there are no elements."""
+
+    axes: tuple[int, ...]
+    takes = BITS
+
+    def impl(self, xp: Any, x: Any) -> Any:
+        return x.all(self.axes) if x.dtype.kind == "b" else xp.bitwise_and.reduce(x, self.axes)
+
+
+@final
+@primitive("reduce_or")
+class ReduceOr(Reduction):
+    """Bitwise or over `axes`; no bit set when there are no elements."""
+
+    axes: tuple[int, ...]
+    takes = BITS
+
+    def impl(self, xp: Any, x: Any) -> Any:
+        return x.any(self.axes) if x.dtype.kind == "b" else xp.bitwise_or.reduce(x, self.axes)
+
+
+@final
+@primitive("reduce_xor")
+class ReduceXor(Reduction):
+    """Bitwise exclusive or over `axes`; no bit set when there are no elements."""
+
+    axes: tuple[int, ...]
+    takes = BITS
+
+    def impl(self, xp: Any, x: Any) -> Any:
+        return xp.bitwise_xor.reduce(x, self.axes)
+
+
+class ArgExtremum(Reduction):
+    """The index along one axis of its first largest or smallest element; NaN comes before all."""
+
+    index_dtype: np.dtype[Any]
+    takes = ORDERED
+
+    def abstract(self, x: ShapedArray) -> ShapedArray:
+        out = super().abstract(x)
+        if len(self.axes) != 1:
+            raise AxisError(f"{self.name}: takes one axis, got {self.axes} for {x}")
+        check_some_element(self.name, x, self.axes)
+        size = x.shape[self.axes[0]]
+        if not dtypes.is_integer(self.index_dtype):
+            raise DtypeError(
+                f"{self.name}: index_dtype must be an integer dtype, "
+                f"got {dtypes.name(self.index_dtype)}"
+            )
+        if size - 1 > dtypes.iinfo(self.index_dtype).max:
+            raise DtypeError(
+                f"{self.name}: index_dtype must hold every index, got "
+                f"{dtypes.name(self.index_dtype)} for {size} elements of {x}"
+            )
+        return ShapedArray(out.shape, self.index_dtype)
+
+    def jvp(self, primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Any, Any]:
+        return self.bind(*primals), ZERO
+
+    def over(self, axes: tuple[int, ...]) -> Reduction:
+        return type(self)(axes, self.index_dtype)  # type: ignore[call-arg]
+
+
+@final
+@primitive("argmax")
+class ArgMax(ArgExtremum):
+    """Index of the first maximum along an axis."""
+
+    axes: tuple[int, ...]
+    index_dtype: np.dtype[Any]
+
+    def impl(self, xp: Any, x: Any) -> Any:
+        return x.argmax(self.axes[0]).astype(self.index_dtype)
+
+
+@final
+@primitive("argmin")
+class ArgMin(ArgExtremum):
+    """Index of the first minimum along an axis."""
+
+    axes: tuple[int, ...]
+    index_dtype: np.dtype[Any]
+
+    def impl(self, xp: Any, x: Any) -> Any:
+        return x.argmin(self.axes[0]).astype(self.index_dtype)
+
+
+R = TypeVar("R", bound=Reduction)
+
+
+def _reduction(cls: type[R], summary: str) -> Callable[[ArrayLike, Sequence[int]], Array]:
+    """The function that applies a reduction over axes; over none it returns the operand."""
+
+    def function(x: ArrayLike, axes: Sequence[int]) -> Array:
+        x = lift(x, what=cls.name)
+        chosen = normalize_axes(tuple(axes), x.ndim, cls.name)
+        return cls(chosen).bind(x) if chosen else x  # type: ignore[call-arg]
+
+    function.__name__ = function.__qualname__ = cls.name
+    function.__doc__ = summary
+    return function
+
+
+reduce_sum = _reduction(
+    ReduceSum,
+    """Sum of `x` over `axes`. No axes: `x` itself. Small floats are summed in float32.
 
     Raises: AxisError for an axis that does not exist.
+    """,
+)
+reduce_prod = _reduction(
+    ReduceProd,
+    """Product of `x` over `axes`. No axes: `x` itself. The gradient holds at zeros too.
+
+    Raises: AxisError for an axis that does not exist.
+    """,
+)
+reduce_max = _reduction(
+    ReduceMax,
+    """Maximum of `x` over `axes`, NaN when an element is. No axes: `x` itself.
+
+    Raises: ShapeError for an axis without elements, AxisError for one that does not exist,
+    DtypeError for complex numbers.
+    """,
+)
+reduce_min = _reduction(
+    ReduceMin,
+    """Minimum of `x` over `axes`, NaN when an element is. No axes: `x` itself.
+
+    Raises: ShapeError for an axis without elements, AxisError for one that does not exist,
+    DtypeError for complex numbers.
+    """,
+)
+reduce_and = _reduction(
+    ReduceAnd,
+    """Bitwise and of `x` over `axes`, logical for bools. No axes: `x` itself.
+
+    Raises: DtypeError unless `x` is of an integer dtype or bool; AxisError.
+    """,
+)
+reduce_or = _reduction(
+    ReduceOr,
+    """Bitwise or of `x` over `axes`, logical for bools. No axes: `x` itself.
+
+    Raises: DtypeError unless `x` is of an integer dtype or bool; AxisError.
+    """,
+)
+reduce_xor = _reduction(
+    ReduceXor,
+    """Bitwise exclusive or of `x` over `axes`, logical for bools. No axes: `x` itself.
+
+    Raises: DtypeError unless `x` is of an integer dtype or bool; AxisError.
+    """,
+)
+
+
+def argmax(operand: ArrayLike, axis: int, index_dtype: DtypeLike) -> Array:
+    """Index of the first maximum along `axis`, as `index_dtype`; of the first NaN if there is one.
+
+    Raises: ShapeError for an axis without elements, AxisError, DtypeError for complex numbers and
+    for an index dtype that cannot hold every index.
     """
-    x = lift(x)
-    chosen = normalize_axes(tuple(axes), x.ndim, "reduce_sum")
-    return ReduceSum(chosen).bind(x) if chosen else x
+    x = lift(operand, what="argmax")
+    axes = (normalize_axis(axis, x.ndim, "argmax"),)
+    return ArgMax(axes, dtypes.canonical(index_dtype)).bind(x)
+
+
+def argmin(operand: ArrayLike, axis: int, index_dtype: DtypeLike) -> Array:
+    """Index of the first minimum along `axis`, as `index_dtype`; of the first NaN if there is one.
+
+    Raises: ShapeError for an axis without elements, AxisError, DtypeError for complex numbers and
+    for an index dtype that cannot hold every index.
+    """
+    x = lift(operand, what="argmin")
+    axes = (normalize_axis(axis, x.ndim, "argmin"),)
+    return ArgMin(axes, dtypes.canonical(index_dtype)).bind(x)

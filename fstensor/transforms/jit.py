@@ -26,7 +26,7 @@ from fstensor.core.state import state
 from fstensor.core.trace import PartialTrace, Tracer
 from fstensor.errors import ArgumentError, JaxprTypeError, OptionError
 from fstensor.transforms.jvp import instantiate, jvp_jaxpr
-from fstensor.transforms.linearize import partial_eval_jaxpr
+from fstensor.transforms.linearize import split_jaxpr
 from fstensor.transforms.make_jaxpr import aval_of, trace_flat
 from fstensor.transforms.transpose import transpose_jaxpr
 from fstensor.transforms.vmap import batch_jaxpr
@@ -86,15 +86,15 @@ class Jit(Primitive):
 
     def partial_eval(self, trace: PartialTrace, args: Sequence[Value]) -> Any:
         unknown = tuple([trace.is_unknown(x) for x in args])
-        known, rest, marks, residual_count = partial_eval_jaxpr(self.jaxpr, unknown)
+        split = split_jaxpr(self.jaxpr, unknown)
         known_args = [x for x, on in zip(args, unknown, strict=True) if not on]
-        known_outs = trace.parent.process(Jit(self.label, known), known_args)
-        split = len(known_outs) - residual_count
-        known_outs, residuals = known_outs[:split], known_outs[split:]
+        known_outs = trace.parent.process(Jit(self.label, split.known), known_args)
+        available = [*known_args, *known_outs]
+        residuals = [available[i] for i in split.residuals]
         unknown_args = [x for x, on in zip(args, unknown, strict=True) if on]
-        unknown_outs = trace.record(Jit(self.label, rest), [*residuals, *unknown_args])
-        ready, recorded = iter(known_outs), iter(unknown_outs)
-        return [next(recorded) if on else next(ready) for on in marks]
+        recorded = iter(trace.record(Jit(self.label, split.unknown), [*residuals, *unknown_args]))
+        known = iter(known_outs[: split.known_count])
+        return [next(recorded) if on else next(known) for on in split.unknown_outs]
 
     def transpose(self, cts: Any, *args: Value) -> Sequence[Value]:
         linear = tuple([isinstance(x, Linear) for x in args])

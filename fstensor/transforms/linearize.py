@@ -15,7 +15,7 @@ from typing import Any, final
 
 from fstensor import tree
 from fstensor.array import Array
-from fstensor.core.jaxpr import ClosedJaxpr, DebugInfo, Jaxpr, Var, dce, eval_jaxpr
+from fstensor.core.jaxpr import Atom, ClosedJaxpr, DebugInfo, Jaxpr, dce, eval_jaxpr
 from fstensor.core.primitive import ZERO, Value
 from fstensor.core.state import state
 from fstensor.core.trace import PartialTrace, current_trace
@@ -127,21 +127,34 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
     return (out, f_jvp, aux) if has_aux else (out, f_jvp)
 
 
-def partial_eval_jaxpr(
-    closed: ClosedJaxpr, unknown: tuple[bool, ...]
-) -> tuple[ClosedJaxpr, ClosedJaxpr, list[bool], int]:
-    """Split a program into what known inputs determine, and the rest.
+@final
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """A program in two parts: what known inputs determine, and the rest.
 
-    The first program maps the known inputs to the known outputs and the residuals; the second maps
-    the residuals and the unknown inputs to the unknown outputs. Also gives the marks of the unknown
-    outputs and the number of residuals.
+    `known` maps the known inputs to the known outputs, then to the residuals that are neither
+    inputs nor outputs of it. `unknown` maps residuals and unknown inputs to the unknown outputs,
+    which `unknown_outs` marks. `residuals` tells for each residual where it is found in the known
+    inputs followed by what `known` returns: nothing that exists already is returned again.
     """
-    return closed.derive(("partial_eval", unknown), lambda: _partial_eval(closed, unknown))
+
+    known: ClosedJaxpr
+    unknown: ClosedJaxpr
+    unknown_outs: list[bool]
+    residuals: list[int]
+
+    @property
+    def known_count(self) -> int:
+        """The number of known outputs."""
+        return len(self.unknown_outs) - sum(self.unknown_outs)
 
 
-def _partial_eval(
-    closed: ClosedJaxpr, unknown: tuple[bool, ...]
-) -> tuple[ClosedJaxpr, ClosedJaxpr, list[bool], int]:
+def split_jaxpr(closed: ClosedJaxpr, unknown: tuple[bool, ...]) -> Split:
+    """Split a program by its known and unknown inputs."""
+    return closed.derive(("split", unknown), lambda: _split_jaxpr(closed, unknown))
+
+
+def _split_jaxpr(closed: ClosedJaxpr, unknown: tuple[bool, ...]) -> Split:
     rest: list[Jaxpr] = []
     marks: list[bool] = []
     known_avals = _selected(closed.in_avals, [not on for on in unknown])
@@ -164,15 +177,26 @@ def _partial_eval(
         rest.append(jaxpr)
         return [*(x for x in outs if not trace.is_unknown(x)), *residuals]
 
-    known_jaxpr, consts = trace_flat(known_part, known_avals, "linearize", closed.name)
+    traced, consts = trace_flat(known_part, known_avals, "linearize", closed.name)
     linear = rest[0]
-    residual_vars: list[Var] = linear.constvars
+    outvars, residuals = _forward_residuals(traced, len(marks) - sum(marks))
+    known = Jaxpr(traced.constvars, traced.invars, outvars, traced.eqns, traced.debug_info)
     unknown_jaxpr = Jaxpr(
-        (), [*residual_vars, *linear.invars], linear.outvars, linear.eqns, linear.debug_info
+        (), [*linear.constvars, *linear.invars], linear.outvars, linear.eqns, linear.debug_info
     )
-    return (
-        ClosedJaxpr(known_jaxpr, consts),
-        ClosedJaxpr(unknown_jaxpr),
-        marks,
-        len(residual_vars),
-    )
+    return Split(ClosedJaxpr(known, consts), ClosedJaxpr(unknown_jaxpr), marks, residuals)
+
+
+def _forward_residuals(traced: Jaxpr, known_count: int) -> tuple[list[Atom], list[int]]:
+    """The outputs without residuals that are inputs or earlier outputs, and each one's place."""
+    outvars = traced.outvars[:known_count]
+    places: dict[Atom, int] = {}
+    for i, atom in enumerate([*traced.invars, *outvars]):
+        places.setdefault(atom, i)
+    residuals = []
+    for atom in traced.outvars[known_count:]:
+        if atom not in places:
+            places[atom] = len(traced.invars) + len(outvars)
+            outvars.append(atom)
+        residuals.append(places[atom])
+    return outvars, residuals

@@ -1,0 +1,87 @@
+import math
+
+import numpy as np
+import scipy.special
+
+from fstensor.ops import special as ops
+from tests.ops.cases.elementwise import EDGES, halves, wide
+from tests.ops.harness import Case, Operand, binary, unary
+
+
+def in_loop(function):
+    """`function` of Python floats in a loop; also for an empty array."""
+    return wide(np.vectorize(function, otypes=[np.float64]))
+
+
+def pieces(primitive, reference, *ranges, **options):
+    """A case for each range, so that small values are not judged by the scale of large ones."""
+    return [
+        Case(primitive, (Operand((40,), low=a, high=b),), reference, label=f"{a}-{b}", **options)
+        for a, b in ranges
+    ]
+
+
+def digamma(x):
+    """SciPy's, with NaN at 0 as at the other poles."""
+    return np.where(x == 0, np.nan, scipy.special.digamma(x))
+
+
+POLES = [0.0, -0.0, -1.0, -2.0, 1.0, 2.0, np.inf, np.nan]
+
+CASES = [
+    *unary(ops.Erf(), in_loop(math.erf), edges=[*EDGES, 0.46875, 4.0, 30.0, -30.0]),
+    *pieces(ops.Erf(), in_loop(math.erf), (-1e-6, 1e-6), (-0.47, 0.47), (0.46, 4.1), (-6, -3.5)),
+    *halves(ops.Erf(), scipy.special.erf),
+    *unary(ops.Erfc(), in_loop(math.erfc), edges=[*EDGES, 0.46875, 4.0, 30.0, -30.0]),
+    *pieces(ops.Erfc(), in_loop(math.erfc), (-4.5, 0.5), (0.4, 1), (1, 2), (3.9, 4.2), (8, 8.5)),
+    *halves(ops.Erfc(), scipy.special.erfc),
+    *unary(
+        ops.ErfInv(),
+        wide(scipy.special.erfinv),
+        low=-0.9,
+        high=0.9,
+        edges=[0.0, 1.0, -1.0, 1.5, -np.inf, np.nan, 0.85, 0.999999, -0.99],
+    ),
+    *pieces(ops.ErfInv(), wide(scipy.special.erfinv), (-1e-6, 1e-6), (-0.86, 0.86), (0.84, 0.99)),
+    *pieces(
+        ops.ErfInv(),
+        wide(scipy.special.erfinv),
+        (1 - 1e-12, 1 - 1e-15),
+        dtypes=("float64",),
+        differentiable=False,
+    ),
+    *halves(ops.ErfInv(), scipy.special.erfinv, low=-0.9, high=0.9),
+    *unary(ops.Lgamma(), wide(scipy.special.gammaln), low=0.5, high=4.0, edges=POLES),
+    *pieces(ops.Lgamma(), wide(scipy.special.gammaln), (1e-6, 1), (0.9, 1.1), (1.8, 2.2), (3, 12)),
+    *pieces(ops.Lgamma(), wide(scipy.special.gammaln), (-0.8, -0.2), (-7.8, -7.2), (50, 500)),
+    *halves(ops.Lgamma(), scipy.special.gammaln, low=0.5, high=12.0),
+    *unary(ops.Digamma(), wide(digamma), low=0.5, high=4.0, edges=[*POLES, -np.inf]),
+    *pieces(ops.Digamma(), wide(digamma), (0.1, 1), (1, 2), (2.5, 12), (50, 500)),
+    *pieces(ops.Digamma(), wide(digamma), (-0.8, -0.2), (-7.8, -7.2)),
+    *halves(ops.Digamma(), scipy.special.digamma, low=2.0, high=12.0),
+    # Derivatives in the order of the function do not exist, so only the other operand varies.
+    *binary(
+        ops.Zeta(), wide(scipy.special.zeta), x=(1.5, 5.0), y=(0.5, 20.0), differentiable=False
+    ),
+    Case(
+        ops.Zeta(),
+        (
+            Operand((8,), values=[1.0, 0.5, 2.0, 2.0, 3.0, 2.0, np.nan, 2.5]),
+            Operand((8,), values=[2.0, 2.0, 0.0, -3.0, -2.5, np.nan, 1.0, -0.5]),
+        ),
+        wide(scipy.special.zeta),
+        differentiable=False,
+        label="edges",
+    ),
+    *[
+        Case(
+            ops.Polygamma(),
+            (Operand((), values=float(m)), Operand((2, 3), low=0.5, high=12.0)),
+            wide(lambda m, x: scipy.special.polygamma(m.astype(int), x)),
+            differentiable=False,
+            label=f"order {m}",
+        )
+        for m in (0, 1, 2, 4)
+    ],
+    *halves(ops.Zeta(), scipy.special.zeta, arity=2, low=1.5, high=4.0),
+]

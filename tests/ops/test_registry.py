@@ -1,0 +1,57 @@
+"""Every primitive has every rule, or stands here with the reason why not."""
+
+import dataclasses
+
+import pytest
+
+import fstensor  # noqa: F401  # registers every primitive
+from fstensor.core.primitive import Primitive, registry
+from fstensor.ops import families
+
+# What a family's rule calls in its subclasses: the rule is whole only when one of them is written.
+HOOKS = {"jvp": ("tangent", "derive", "derive_x", "derive_y")}
+
+LACKING = {
+    "jvp": {},
+    "batch": {},
+    "transpose": {
+        "not linear in any operand": {
+            "abs", "acos", "acosh", "and", "argmax", "argmin", "asin", "asinh", "atan", "atan2",
+            "atanh", "bitcast_convert_type", "cbrt", "ceil", "clamp", "clz", "cos", "cosh",
+        },
+    },
+}  # fmt: skip
+
+
+def own(cls: type, rule: str) -> bool:
+    """Whether `cls` gets the rule from a class below Primitive, with its hooks filled in."""
+    if getattr(cls, rule) is getattr(Primitive, rule):
+        return False
+    hooks = HOOKS.get(rule, ())
+    family = next(
+        (f for f in (families.Unary, families.Binary, families.Elementwise) if issubclass(cls, f)),
+        None,
+    )
+    if family is None or getattr(cls, rule) is not families.Elementwise.jvp:
+        return True
+    return any(getattr(cls, h, None) is not getattr(family, h, None) for h in hooks)
+
+
+@pytest.mark.parametrize("rule", LACKING)
+def test_rules_are_complete(rule):
+    listed = [name for names in LACKING[rule].values() for name in names]
+    assert len(listed) == len(set(listed)), "one reason each"
+    missing = {name for name, cls in registry.items() if not own(cls, rule)}
+    assert missing - set(listed) == set(), f"no {rule} rule and no reason in this file"
+    assert set(listed) - missing == set(), f"has a {rule} rule by now"
+
+
+@pytest.mark.parametrize("name", registry)
+def test_primitives_are_final_and_frozen(name):
+    cls = registry[name]
+    assert cls.name == name
+    assert getattr(cls, "__final__", False), "marked @final"
+    assert dataclasses.is_dataclass(cls)
+    assert cls.__dataclass_params__.frozen
+    assert cls.__doc__
+    assert not cls.__doc__.startswith(f"{cls.__name__}("), "a docstring of its own"
