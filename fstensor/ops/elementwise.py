@@ -140,7 +140,7 @@ class Div(Binary):
     takes = NUMBER
 
     def impl(self, xp: Any, x: Any, y: Any) -> Any:
-        if x.dtype.kind not in "iu":
+        if not dtypes.is_integer(x.dtype):
             return xp.divide(x, y)
         return _integer_quotient(xp, x, y)
 
@@ -158,7 +158,7 @@ def _integer_quotient(xp: Any, x: Any, y: Any) -> Any:
     zero = y == 0
     safe = xp.where(zero, xp.ones_like(y), y)
     quotient = xp.floor_divide(x, safe)
-    if x.dtype.kind == "i":
+    if dtypes.is_signed(x.dtype):
         # floor_divide rounds down; towards zero is one more when the signs differ.
         inexact = quotient * safe != x
         quotient = quotient + (inexact & ((x < 0) != (safe < 0))).astype(x.dtype)
@@ -173,7 +173,7 @@ class Rem(Binary):
     takes = NUMBER
 
     def impl(self, xp: Any, x: Any, y: Any) -> Any:
-        if x.dtype.kind not in "iu":
+        if not dtypes.is_integer(x.dtype):
             return xp.fmod(x, y)
         zero = y == 0
         return xp.where(zero, x, xp.fmod(x, xp.where(zero, xp.ones_like(y), y))).astype(x.dtype)

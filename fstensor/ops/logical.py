@@ -15,11 +15,11 @@ from fstensor.errors import DtypeError, ShapeError
 from fstensor.ops.families import (
     ANY,
     BITS,
-    INTEGER,
     ORDERED,
     Comparison,
     Discrete,
     Elementwise,
+    Kind,
     binary,
     check_same_dtype,
     unary,
@@ -145,6 +145,13 @@ class Not(Discrete):
         return xp.invert(x)
 
 
+# A 4-bit integer lies in a byte whose other bits have no meaning.
+WHOLE_BYTES = Kind(
+    "an integer dtype of whole bytes",
+    lambda d: dtypes.is_integer(d) and dtypes.iinfo(d).bits >= 8,
+)
+
+
 @final
 @primitive("shift_left")
 class ShiftLeft(Discrete):
@@ -153,7 +160,7 @@ class ShiftLeft(Discrete):
     0 where y is at least the number of bits, or negative.
     """
 
-    takes = INTEGER
+    takes = WHOLE_BYTES
 
     def impl(self, xp: Any, x: Any, y: Any) -> Any:
         inside, places = _places(xp, x, y)
@@ -169,7 +176,7 @@ class ShiftRightArithmetic(Discrete):
     beside their first bit, which counts as one here too.
     """
 
-    takes = INTEGER
+    takes = WHOLE_BYTES
 
     def impl(self, xp: Any, x: Any, y: Any) -> Any:
         signed = np.dtype(f"i{x.dtype.itemsize}")
@@ -186,7 +193,7 @@ class ShiftRightLogical(Discrete):
     0 where y is at least the number of bits, or negative.
     """
 
-    takes = INTEGER
+    takes = WHOLE_BYTES
 
     def impl(self, xp: Any, x: Any, y: Any) -> Any:
         unsigned = np.dtype(f"u{x.dtype.itemsize}")
@@ -206,7 +213,7 @@ def _places(xp: Any, x: Any, y: Any) -> tuple[Any, Any]:
 class PopulationCount(Discrete):
     """Elementwise number of bits that are set."""
 
-    takes = INTEGER
+    takes = WHOLE_BYTES
 
     def impl(self, xp: Any, x: Any) -> Any:
         return _count_bits(xp, x.view(np.dtype(f"u{x.dtype.itemsize}"))).astype(x.dtype)
@@ -217,7 +224,7 @@ class PopulationCount(Discrete):
 class Clz(Discrete):
     """Elementwise number of leading zero bits."""
 
-    takes = INTEGER
+    takes = WHOLE_BYTES
 
     def impl(self, xp: Any, x: Any) -> Any:
         width = 8 * x.dtype.itemsize

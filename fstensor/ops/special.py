@@ -396,7 +396,7 @@ _ZETA_LOWEST = -90
 
 def _hurwitz_zeta(xp: Any, s: Any, q: Any) -> Any:
     s, q = xp.broadcast_arrays(s, q)
-    lowest = float(xp.fmin(q, 0).min(initial=0)) if q.size else 0.0
+    lowest = float(xp.fmin(q, 0).min()) if q.size else 0.0
     count = _ZETA_DIRECT + math.ceil(-max(lowest, _ZETA_LOWEST))
     total = xp.zeros_like(q)
     for k in range(count):

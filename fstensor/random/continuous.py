@@ -1,4 +1,4 @@
-"""Floats of many distributions, made of uniform ones by the inverse of the distribution function."""
+"""Floats of many distributions, each made of uniform ones by the inverse of its cumulative one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from fstensor import dtypes
 from fstensor.array import Array, ArrayLike, DtypeLike
 from fstensor.errors import DtypeError, OptionError
+from fstensor.lax import stop_gradient
 from fstensor.ops.convert import complex, convert_element_type
 from fstensor.ops.elementwise import abs, add, div, max, min, mul, neg, nextafter, sign, sub
 from fstensor.ops.logical import ge, where
@@ -19,7 +20,6 @@ from fstensor.ops.special import erf, erf_inv
 from fstensor.ops.transcendental import log, log1p, tan
 from fstensor.random.keys import check_key, split_keys, unstack
 from fstensor.random.uniform import float_dtype, full_shape, to_rank, uniform
-from fstensor.transforms.custom import stop_gradient
 from fstensor.transforms.jit import jit
 
 
@@ -75,7 +75,7 @@ def truncated_normal(
 
 @functools.partial(jit, static_argnums=(3, 4))
 def _truncated_normal(
-    key: Array, lower: Array, upper: Array, shape: tuple[int, ...], dtype: np.dtype[Any]
+    key: Array, lower: Any, upper: Any, shape: tuple[int, ...], dtype: np.dtype[Any]
 ) -> Array:
     low, high = (
         to_rank(convert_element_type(bound, dtype), shape, "truncated_normal")
@@ -96,9 +96,7 @@ def exponential(key: ArrayLike, shape: Any = (), dtype: DtypeLike = None) -> Arr
     Raises: DtypeError unless dtype is float, ShapeError for a wrong shape or several keys.
     """
     typed = check_key(key, "exponential")
-    return _exponential(
-        typed, check_sizes(shape, "exponential"), float_dtype(dtype, "exponential")
-    )
+    return _exponential(typed, check_sizes(shape, "exponential"), float_dtype(dtype, "exponential"))
 
 
 @functools.partial(jit, static_argnums=(1, 2))

@@ -58,11 +58,10 @@ def uniform(
 
 @functools.partial(jit, static_argnums=(3, 4))
 def _uniform(
-    key: Array, minval: Array, maxval: Array, shape: tuple[int, ...], dtype: np.dtype[Any]
+    key: Array, minval: Any, maxval: Any, shape: tuple[int, ...], dtype: np.dtype[Any]
 ) -> Array:
-    low, high = (
-        to_rank(convert_element_type(bound, dtype), shape, "uniform") for bound in (minval, maxval)
-    )
+    low, high = convert_element_type(minval, dtype), convert_element_type(maxval, dtype)
+    low, high = to_rank(low, shape, "uniform"), to_rank(high, shape, "uniform")
     # Random bits as the mantissa of a number in [1, 2), from which 1 is taken.
     info = dtypes.finfo(dtype)
     drawn = info.bits if info.nmant >= 8 else 8
@@ -171,9 +170,7 @@ def _randint(
     return add(low, convert_element_type(offset, dtype))
 
 
-def bernoulli(
-    key: ArrayLike, p: ArrayLike = 0.5, shape: Any = None, mode: str = "low"
-) -> Array:
+def bernoulli(key: ArrayLike, p: ArrayLike = 0.5, shape: Any = None, mode: str = "low") -> Array:
     """Bools that are true with probability p.
 
     p: floats; they stretch to `shape`, which is theirs by default.

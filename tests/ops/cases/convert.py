@@ -101,6 +101,18 @@ def to_bool():
         )
 
 
+def reread(target):
+    """The bytes of each number put together, and read as `target`."""
+
+    def reference(x):
+        raw = b"".join(v.tobytes() for v in x.reshape(-1))
+        out = x.shape[:-1] if target.itemsize > x.dtype.itemsize else x.shape
+        parts = x.dtype.itemsize // target.itemsize
+        return np.frombuffer(raw, target).reshape((*out, parts) if parts > 1 else out)
+
+    return reference
+
+
 def bitcasts():
     pairs = [
         ("float32", "int32", (2, 3)),
@@ -119,20 +131,11 @@ def bitcasts():
         ("int32", "int64", (2,)),
     ]
     for source, target, shape in pairs:
-        size = np.dtype(to(target)).itemsize
-
-        def reference(x, target=to(target), size=size):
-            raw = b"".join(v.tobytes() for v in x.reshape(-1))
-            wider = size > x.dtype.itemsize
-            out = x.shape[:-1] if wider else x.shape
-            parts = () if size >= x.dtype.itemsize else (x.dtype.itemsize // size,)
-            return np.frombuffer(raw, target).reshape((*out, *parts))
-
         # No NaN among the results: their bits need not survive a comparison of floats.
         yield Case(
             ops.BitcastConvertType(to(target)),
             (Operand(shape, low=1, high=90),),
-            reference,
+            reread(to(target)),
             dtypes=(source,),
             differentiable=False,
             label=target,

@@ -21,7 +21,7 @@ def loop(real, complex_=None):
 
 
 def cases(primitive, real, complex_, numpy, low=-2.0, high=2.0):
-    """Both kinds of numbers against Python's functions, edges and half precision against NumPy's."""
+    """Reals and complex numbers against Python's functions, edges and halves against NumPy's."""
     return [
         *unary(primitive, loop(real), low=low, high=high),
         *unary(primitive, loop(real, complex_), low=low, high=high, dtypes=COMPLEX),
