@@ -1,6 +1,6 @@
 """JAX's programming model on NumPy and CuPy buffers: pure functions in, pure functions out."""
 
-from fstensor import dtypes, errors, lax, numpy, tree, tree_util
+from fstensor import dtypes, errors, lax, numpy, random, tree, tree_util
 from fstensor.array import Array
 from fstensor.config import config
 from fstensor.device import default_device, devices
@@ -43,6 +43,7 @@ __all__ = [
     "linearize",
     "make_jaxpr",
     "numpy",
+    "random",
     "tree",
     "tree_util",
     "typeof",

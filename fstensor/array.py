@@ -9,6 +9,7 @@ this file stays below it.
 from __future__ import annotations
 
 import functools
+import functools
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
@@ -576,16 +577,22 @@ def _scalar_buffer(x: Scalar, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
 
 def _new_scalar_buffer(x: Scalar, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
     if isinstance(x, int) and dtypes.is_integer(dtype):
-        bounds = dtypes.iinfo(dtype)
-        if not bounds.min <= x <= bounds.max:
+        least, greatest = _bounds(dtype)
+        if not least <= x <= greatest:
             raise ScalarOverflowError(
-                f"scalar: must lie between {bounds.min} and {bounds.max} for "
+                f"scalar: must lie between {least} and {greatest} for "
                 f"{dtypes.name(dtype)}, got {x}; name a wider dtype, as in numpy.int64({x})"
             )
     with np.errstate(all="ignore"):  # a float too large for its dtype is infinite
         buffer = np.array(x, dtype)
     buffer.flags.writeable = False
     return buffer
+
+
+@functools.cache
+def _bounds(dtype: np.dtype[Any]) -> tuple[int, int]:
+    limits = dtypes.iinfo(dtype)
+    return int(limits.min), int(limits.max)
 
 
 def normalize_axis(axis: int, ndim: int, what: str) -> int:

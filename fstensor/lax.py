@@ -16,6 +16,16 @@ from fstensor.array import Array, ArrayLike, DtypeLike, lift, normalize_axis
 from fstensor.errors import AxisError
 from fstensor.ops.arrange import concatenate, rev, split
 from fstensor.ops.collectives import axis_index, axis_size, pmax, pmean, pmin, psum
+from fstensor.ops.conv import (
+    ConvDimensionNumbers,
+    conv,
+    conv_dimension_numbers,
+    conv_general_dilated,
+    conv_general_dilated_patches,
+    conv_transpose,
+    conv_with_general_padding,
+    padtype_to_pads,
+)
 from fstensor.ops.convert import (
     StopGradient,
     bitcast_convert_type,
@@ -136,6 +146,7 @@ from fstensor.ops.transcendental import (
 )
 
 __all__ = [
+    "ConvDimensionNumbers",
     "GatherDimensionNumbers",
     "GatherScatterMode",
     "RoundingMethod",
@@ -170,6 +181,12 @@ __all__ = [
     "complex",
     "concatenate",
     "conj",
+    "conv",
+    "conv_dimension_numbers",
+    "conv_general_dilated",
+    "conv_general_dilated_patches",
+    "conv_transpose",
+    "conv_with_general_padding",
     "convert_element_type",
     "cos",
     "cosh",
@@ -220,6 +237,7 @@ __all__ = [
     "neg",
     "nextafter",
     "pad",
+    "padtype_to_pads",
     "pmax",
     "pmean",
     "pmin",

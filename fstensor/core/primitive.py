@@ -93,6 +93,13 @@ class Primitive(ABC):
         """The parameters that jaxprs show: without those that the types beside them tell."""
         return self.params
 
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other)  # where there are fields, the dataclass compares them
+
+    def __repr__(self) -> str:
+        params = " ".join(f"{k}={v}" for k, v in sorted(self.params.items()))
+        return f"{self.name}[{params}]" if params else self.name
+
     def bind(self, *args: Value) -> Any:
         """Apply the operation to array-likes, in the current trace."""
         return state.trace.process(self, args)
@@ -164,12 +171,14 @@ def primitive(name: str) -> Callable[[type[P]], type[P]]:
     def register(cls: type[P]) -> type[P]:
         if name in registry:
             raise ValueError(f"two primitives are named {name!r}")
-        cls = dataclasses.dataclass(frozen=True)(cls)
-        cls.name = name
-        if not dataclasses.fields(cls):  # type: ignore[arg-type]  # cls is a dataclass by now
-            # All instances are equal; the class's own hash is several times as fast.
+        if cls.__dict__.get("__annotations__"):
+            cls = dataclasses.dataclass(frozen=True, repr=False)(cls)
+        else:
+            # All instances are equal, and what a dataclass generates would only be slower.
+            cls = dataclasses.dataclass(frozen=True, repr=False, eq=False, init=False)(cls)
             constant = hash(cls)
             cls.__hash__ = lambda self: constant  # type: ignore[method-assign]
+        cls.name = name
         registry[name] = cls
         return cls
 

@@ -12,6 +12,7 @@ from fstensor import dtypes, lax
 from fstensor.array import Array, ArrayLike, ConcreteArray
 from fstensor.errors import DtypeError, OptionError
 from fstensor.numpy.promote import (
+    cast,
     constant,
     converted,
     equal_ranks,
@@ -62,7 +63,7 @@ def negative(x: ArrayLike, /) -> Array:
 
 def positive(x: ArrayLike, /) -> Array:
     """Elementwise +x: `x` itself. Raises: DtypeError for bools."""
-    x = operand(x, "positive")
+    x = owned(x, "positive")
     if dtypes.is_bool(x.dtype):
         raise DtypeError(f"positive: takes an integer, float or complex dtype, got {x.aval}")
     return x
@@ -70,7 +71,7 @@ def positive(x: ArrayLike, /) -> Array:
 
 def abs(x: ArrayLike, /) -> Array:
     """Elementwise absolute value; the modulus, real, of complex numbers. Its slope at 0 is 1."""
-    x = operand(x, "abs")
+    x = owned(x, "abs")
     if dtypes.is_bool(x.dtype) or dtypes.is_unsigned(x.dtype):
         return x
     return lax.abs(x)
@@ -120,9 +121,13 @@ def floor_divide(x: ArrayLike, y: ArrayLike, /) -> Array:
             down = lax.sub(quotient, constant(1, x))
             quotient = select(lax.bitwise_and(opposite, inexact), down, quotient)
         return _unless_zero(y, quotient, zero)
-    # Division of what the remainder leaves is exact up to one rounding.
-    whole = lax.sub(x, _floored_remainder(_real("floor_divide", x), y))
-    return _unless_zero(y, lax.round(lax.div(whole, y)), lax.div(x, y))
+    # What the truncated remainder leaves divides up to one rounding; then one down where signs
+    # differ. Infinite divisors would not survive the remainder that is rounded down.
+    truncated = lax.rem(_real("floor_divide", x), y)
+    quotient = lax.div(lax.sub(x, truncated), y)
+    down = lax.sub(quotient, constant(1, x))
+    quotient = lax.round(select(_has_other_sign(truncated, y), down, quotient))
+    return _unless_zero(y, quotient, lax.div(x, y))
 
 
 def remainder(x: ArrayLike, y: ArrayLike, /) -> Array:
@@ -175,10 +180,14 @@ def _real(what: str, x: Array) -> Array:
 def _floored_remainder(x: Array, y: Array) -> Array:
     """The remainder of a division rounded down, from that of one rounded towards zero."""
     truncated = lax.rem(x, y)
-    zero = constant(0, x)
-    nonzero = lax.ne(truncated, zero)
-    opposite = lax.ne(lax.lt(truncated, zero), lax.lt(y, zero))
-    return select(lax.bitwise_and(opposite, nonzero), lax.add(truncated, y), truncated)
+    return select(_has_other_sign(truncated, y), lax.add(truncated, y), truncated)
+
+
+def _has_other_sign(remainder: Array, y: Array) -> Array:
+    """Where a remainder is not zero, and its sign is not that of `y`."""
+    zero = constant(0, y)
+    opposite = lax.ne(lax.lt(remainder, zero), lax.lt(y, zero))
+    return lax.bitwise_and(opposite, lax.ne(remainder, zero))
 
 
 def _unless_zero(y: Array, value: Array, instead: Array) -> Array:
@@ -242,19 +251,19 @@ def float_power(x: ArrayLike, y: ArrayLike, /) -> Array:
 
 def floor(x: ArrayLike, /) -> Array:
     """Elementwise largest integer not above x, in the dtype of x."""
-    x = operand(x, "floor")
+    x = owned(x, "floor")
     return x if not dtypes.is_inexact(x.dtype) else lax.floor(x)
 
 
 def ceil(x: ArrayLike, /) -> Array:
     """Elementwise smallest integer not below x, in the dtype of x."""
-    x = operand(x, "ceil")
+    x = owned(x, "ceil")
     return x if not dtypes.is_inexact(x.dtype) else lax.ceil(x)
 
 
 def trunc(x: ArrayLike, /) -> Array:
     """Elementwise nearest integer towards zero, in the dtype of x."""
-    x = operand(x, "trunc")
+    x = owned(x, "trunc")
     if not dtypes.is_inexact(x.dtype):
         return x
     return select(lax.lt(_real("trunc", x), constant(0, x)), lax.ceil(x), lax.floor(x))
@@ -274,7 +283,7 @@ def rint(x: ArrayLike, /) -> Array:
 def round(a: ArrayLike, decimals: int = 0, out: None = None) -> Array:
     """Elementwise rounding to `decimals` places, halves to even; negative places are tens."""
     refuse_out("round", out)
-    a, decimals = operand(a, "round"), operator.index(decimals)
+    a, decimals = owned(a, "round"), operator.index(decimals)
     if dtypes.is_inexact(a.dtype):
         if decimals == 0:
             return rint(a)
@@ -431,5 +440,5 @@ def nan_to_num(
         (lax.eq(x, constant(math.inf, x)), above),
         (lax.eq(x, constant(-math.inf, x)), below),
     ]:
-        x = select(found, converted(operand(value, "nan_to_num"), x.dtype, x.weak_type), x)
+        x = select(found, cast("nan_to_num", value, x.dtype, x.weak_type), x)
     return x

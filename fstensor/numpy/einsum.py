@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fstensor import dtypes, lax
-from fstensor.array import Array, ArrayLike, DtypeLike
+from fstensor.array import Array, DtypeLike
 from fstensor.errors import OptionError, ShapeError
 from fstensor.numpy.promote import constant, converted, promote_dtypes, refuse_out, repeated, select
 
@@ -84,7 +84,9 @@ def _parsed(subscripts: str, arrays: Sequence[Array]) -> tuple[list[str], str]:
             f"{len(arrays)} operands"
         )
     free = [c for c in string.ascii_letters[::-1] if c not in text]
-    dots = [x.ndim - len(t.replace("...", "")) for t, x in zip(terms, arrays, strict=True) if "..." in t]
+    dots = [
+        x.ndim - len(t.replace("...", "")) for t, x in zip(terms, arrays, strict=True) if "..." in t
+    ]
     hidden = "".join(free[: max(dots, default=0)])[::-1]
     named = []
     for term, x in zip(terms, arrays, strict=True):

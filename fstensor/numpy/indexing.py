@@ -1,22 +1,17 @@
 """Reading by NumPy's indexing: basic, advanced and mixed, static and traced.
 
-An index is first brought into a key, hashable and with arrays replaced by their shapes, and a list
-of those arrays. What a key means for an array of some type is worked out once and remembered, so
-that a repeated index costs little more than the operations that it stands for:
+What an index stands for is remembered for each type of array and key of the index, so that a
+repeated index costs little more than its operations:
 
 - slices, integers and new axes become slice, rev, squeeze and broadcast_in_dim;
 - with traced scalars among them they become dynamic_slice, squeeze and broadcast_in_dim;
 - arrays become one gather, after the slices beside them.
-
-`fstensor.numpy.at` reads and writes by the same keys.
 """
 
 from __future__ import annotations
 
 import functools
-import operator
-from collections.abc import Sequence
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 import numpy as np
 
@@ -25,17 +20,29 @@ from fstensor.array import Array, ArrayLike, ConcreteArray, lift, normalize_axis
 from fstensor.core.aval import ShapedArray
 from fstensor.core.primitive import Primitive
 from fstensor.core.state import state
-from fstensor.core.trace import EVAL, Tracer
+from fstensor.core.trace import EVAL, lift_owned
 from fstensor.errors import (
     ArgumentError,
     DtypeError,
-    NonConcreteBooleanIndexError,
     OptionError,
     OutOfBoundsError,
     ShapeError,
-    TracerIntegerConversionError,
 )
-from fstensor.ops.arrange import Rev, concatenate
+from fstensor.numpy.index_key import (
+    ALL,
+    ArrayKey,
+    FlagKey,
+    Key,
+    Layout,
+    Operand,
+    Operands,
+    SliceKey,
+    Span,
+    layout_of,
+    parse,
+)
+from fstensor.numpy.reach import beside, known_places, places_on_axis, reach_of
+from fstensor.ops.arrange import Rev
 from fstensor.ops.convert import convert_element_type
 from fstensor.ops.elementwise import add, rem
 from fstensor.ops.families import constant
@@ -43,6 +50,7 @@ from fstensor.ops.gather import (
     Gather,
     GatherDimensionNumbers,
     GatherScatterMode,
+    default_fill,
     fill_parameter,
 )
 from fstensor.ops.index import DynamicSlice, Slice, as_index, wrap_index
@@ -57,303 +65,392 @@ from fstensor.ops.shape import (
     reshape,
 )
 
-# Entries of a key. An int, None and Ellipsis stand for themselves.
-
-
-class SliceKey(NamedTuple):
-    """A slice."""
-
-    start: int | None
-    stop: int | None
-    step: int | None
-
-
-class ArrayKey(NamedTuple):
-    """An array of integers, one of the operands of the index."""
-
-    shape: tuple[int, ...]
-
-
-class MaskKey(NamedTuple):
-    """A mask with `count` true elements; its operands are their places along each of its axes."""
-
-    shape: tuple[int, ...]
-    count: int
-
-
-class FlagKey(NamedTuple):
-    """A single bool: a new axis of size `count`, 1 if it is true, else 0."""
-
-    count: int
-    flag: str = "flag"  # tells it from the other tuples of one integer
-
-
-Key = tuple[Any, ...]
-Operands = list[Any]  # ndarrays (known now) and Arrays (known later)
-_ALL = SliceKey(None, None, None)
-
-
-def parse(index: Any) -> tuple[Key, Operands]:
-    """The key of an index, and its integer arrays.
-
-    Raises: ArgumentError or DtypeError for what cannot be an index,
-        NonConcreteBooleanIndexError for a traced mask.
-    """
-    if isinstance(index, list):
-        raise ArgumentError(
-            f"index: must not be a list, got {index!r}; use x[np.array([...])] for its elements, "
-            "or x[tuple(...)] for one entry for each axis"
-        )
-    key: list[Any] = []
-    operands: Operands = []
-    for entry in index if isinstance(index, tuple) else (index,):
-        if entry.__class__ is int or entry is None or entry is Ellipsis:
-            key.append(entry)
-        elif entry.__class__ is slice:
-            key.append(SliceKey(*[_bound(b) for b in (entry.start, entry.stop, entry.step)]))
-        else:
-            key.append(_parse_array(entry, operands))
-    return tuple(key), operands
-
-
-def _bound(bound: Any) -> int | None:
-    if bound is None or bound.__class__ is int:
-        return bound
-    if isinstance(bound, Tracer):
-        raise TracerIntegerConversionError(
-            f"index: the bounds of a slice must be known while tracing, got {bound.aval}; "
-            "use lax.dynamic_slice_in_dim, which takes a traced start and a static size"
-        )
-    try:
-        return operator.index(bound)
-    except TypeError:
-        raise ArgumentError(
-            f"index: the bounds of a slice must be integers or None, got {bound!r}"
-        ) from None
-
-
-def _parse_array(entry: Any, operands: Operands) -> Any:
-    """The key of an integer that is no int, a bool, or an array; its operands are appended."""
-    if isinstance(entry, (list, tuple)):
-        entry = np.asarray(entry, None if entry else np.intp)
-    if isinstance(entry, (bool, np.bool_)):
-        return FlagKey(int(entry))
-    if isinstance(entry, np.generic):
-        entry = np.asarray(entry)
-    if not isinstance(entry, (Array, np.ndarray)):
-        try:
-            return operator.index(entry)
-        except TypeError:
-            raise ArgumentError(
-                "index: must be made of integers, slices, None, Ellipsis and arrays of integers or "
-                f"bools, got {entry!r} of type {type(entry).__name__}"
-            ) from None
-    if entry.dtype == np.bool_:
-        return _parse_mask(entry, operands)
-    if not dtypes.is_integer(entry.dtype):
-        raise DtypeError(
-            f"index: arrays must be of integers or bools, got {lift(entry).aval}; "
-            "convert with astype(int)"
-        )
-    if isinstance(entry, np.ndarray) and not entry.ndim:
-        return int(entry)
-    operands.append(entry)
-    return ArrayKey(entry.shape)
-
-
-def _parse_mask(mask: Array | np.ndarray[Any, Any], operands: Operands) -> Any:
-    if isinstance(mask, Tracer):
-        mask.check_alive()
-        raise NonConcreteBooleanIndexError(
-            f"index: the number of elements that a traced mask chooses is not known, got "
-            f"{mask.aval}; use fstensor.numpy.where(mask, x, y), or nonzero(mask, size=n)"
-        )
-    values = np.asarray(mask)
-    if not values.ndim:
-        return FlagKey(int(values))
-    places = values.nonzero()
-    operands.extend(places)
-    return MaskKey(values.shape, places[0].size)
-
-
-# What a key means for an array.
-
 
 @final
-class Span(NamedTuple):
-    """A slice on an axis: `size` elements from `low` upwards by `step`, backwards if `reverse`."""
+class Basic:
+    """The operations that a key without arrays stands for.
 
-    low: int
-    size: int
-    step: int
-    reverse: bool
-
-    @property
-    def limit(self) -> int:
-        return self.low + (self.size - 1) * self.step + 1 if self.size else self.low
-
-
-def _span(key: SliceKey, n: int) -> Span:
-    if key.step == 0:
-        raise OptionError("index: the step of a slice must not be zero, got 0")
-    chosen = range(n)[slice(*key)]
-    size = len(chosen)
-    if chosen.step > 0 or not size:
-        return Span(min(chosen.start, n), size, abs(chosen.step), False)
-    return Span(chosen[-1], size, -chosen.step, True)
-
-
-@final
-class Layout:
-    """What a key means for an array of type `aval`.
-
-    by_axis: for each axis of the array a Span, an int, or the position of an operand (an Operand).
-    tokens: the axes of the result in order: None for a new one, an int for the Span of that axis,
-        "arrays" for the axes of the broadcast index arrays, `stretched`.
+    On a concrete array outside of every transform they are one indexing of the buffer.
     """
 
     def __init__(self, aval: ShapedArray, key: Key) -> None:
-        self.aval = aval
-        self.by_axis: list[Any] = []
-        self.tokens: list[Any] = []
-        self.operand_axes: list[int] = []
-        self.masked = False
-        shapes: list[tuple[int, ...]] = []
-        members: list[int] = []  # entries that are integers or arrays
-        first_token = 0
-        advanced = any(
-            isinstance(e, (MaskKey, FlagKey)) or (isinstance(e, ArrayKey) and e.shape) for e in key
-        )
-        for position, entry in enumerate(_expand_ellipsis(aval, key)):
-            axis = len(self.by_axis)
-            if entry is None or entry is Ellipsis:
-                if entry is None:
-                    self.tokens.append(None)
-                continue
-            if isinstance(entry, SliceKey):
-                self.by_axis.append(_span(entry, aval.shape[axis]))
-                self.tokens.append(axis)
-                continue
-            if not members:
-                first_token = len(self.tokens)
-            members.append(position)
-            if isinstance(entry, FlagKey):
-                shapes.append((entry.count,))
-            elif isinstance(entry, MaskKey):
-                self._add_mask(entry, axis)
-                shapes.append((entry.count,))
-            elif isinstance(entry, ArrayKey):
-                self._add_operand(axis)
-                shapes.append(entry.shape)
-            else:
-                self.by_axis.append(entry)
-        self.only_scalars = not advanced
-        # The places that one mask gives are distinct and in order.
-        self.distinct = not advanced or (self.masked and len(members) == 1)
-        self.stretched = _stretch(aval, shapes)
-        if advanced:
-            adjacent = members[-1] - members[0] == len(members) - 1
-            self.tokens.insert(first_token if adjacent else 0, "arrays")
-        sizes = {None: (1,), "arrays": self.stretched}
-        shape: list[int] = []
-        for token in self.tokens:
-            shape += sizes[token] if token in sizes else (self.by_axis[token].size,)
-        self.shape = tuple(shape)
+        layout = layout_of(aval, key)
+        self.steps = _basic_steps(layout)
+        self.view = tuple([slice(*e) if isinstance(e, SliceKey) else e for e in key])
+        if Ellipsis not in key:
+            self.view += (Ellipsis,)  # makes NumPy give an array, not a scalar
+        self.aval = aval.update(shape=layout.shape)
 
-    def _add_operand(self, axis: int) -> None:
-        self.by_axis.append(Operand(len(self.operand_axes)))
-        self.operand_axes.append(axis)
-
-    def _add_mask(self, entry: MaskKey, axis: int) -> None:
-        rank = len(entry.shape)
-        if self.aval.shape[axis : axis + rank] != entry.shape:
-            raise ShapeError(
-                f"index: a mask must have the shape of the axes that it stands for, got "
-                f"bool[{','.join(map(str, entry.shape))}] at axis {axis} of {self.aval}"
-            )
-        self.masked = True
-        for a in range(axis, axis + rank):
-            self._add_operand(a)
-
-    def place(self, axis: int, strict: bool = True, wrap: bool = True) -> int:
-        """The place of a static integer on its axis. Raises OutOfBoundsError when strict."""
-        i, n = self.by_axis[axis], self.aval.shape[axis]
-        if strict and not (-n if wrap else 0) <= i < n:
-            raise OutOfBoundsError(f"index: {i} is out of bounds for axis {axis} of {self.aval}")
-        return i + n if wrap and i < 0 else i
-
-    def new_axes(self) -> tuple[int, ...]:
-        """The new axes of the result."""
-        found, at = [], 0
-        for token in self.tokens:
-            if token is None:
-                found.append(at)
-            at += len(self.stretched) if token == "arrays" else 1
-        return tuple(found)
-
-    def split_off_slices(self) -> tuple[Key, Key] | None:
-        """A key with the slices and integers, and one with the rest for its result; None if none.
-
-        Integers become slices of size 1 in the first and 0 in the second.
-        """
-        slices: list[Any] = []
-        needed = False
-        for axis, (entry, n) in enumerate(zip(self.by_axis, self.aval.shape, strict=True)):
-            if isinstance(entry, Operand):
-                slices.append(_ALL)
-            elif isinstance(entry, Span):
-                stop = entry.low - 1 if entry.reverse else entry.limit
-                start = entry.limit - 1 if entry.reverse else entry.low
-                step = -entry.step if entry.reverse else entry.step
-                slices.append(SliceKey(start, None if stop < 0 else stop, step))
-                needed |= entry != Span(0, n, 1, False)
-            else:
-                i = self.place(axis)
-                slices.append(SliceKey(i, i + 1, None))
-                needed |= n != 1
-        return (tuple(slices), ()) if needed else None
+    def read(self, x: Array) -> Array:
+        if not self.steps:
+            return x
+        if x.__class__ is ConcreteArray and state.trace is EVAL:
+            return ConcreteArray(x._buffer[self.view], self.aval)
+        for step in self.steps:
+            x = step.bind(x)
+        return x
 
 
-@final
-class Operand(NamedTuple):
-    """The position of an index array among the operands."""
+def _basic_steps(layout: Layout) -> list[Primitive]:
+    starts, limits, strides, backwards, dropped = [], [], [], [], []
+    for axis, entry in enumerate(layout.by_axis):
+        if isinstance(entry, Span):
+            n = layout.aval.shape[axis]
+            starts.append(entry.low)
+            # The limit of a strided slice that reaches the end is the end, as users write it.
+            reaches = entry.low + entry.size * entry.step >= n and entry.size > 0
+            limits.append(n if reaches else entry.limit)
+            strides.append(entry.step if entry.size else 1)
+            if entry.reverse:
+                backwards.append(axis)
+        else:
+            i = layout.place(axis)
+            starts.append(i)
+            limits.append(i + 1)
+            strides.append(1)
+            dropped.append(axis)
+    steps: list[Primitive] = []
+    shape = layout.aval.shape
+    if starts != [0] * len(shape) or limits != list(shape) or any(s != 1 for s in strides):
+        plain = all(s == 1 for s in strides)
+        steps.append(Slice(tuple(starts), tuple(limits), None if plain else tuple(strides)))
+    if backwards:
+        steps.append(Rev(tuple(backwards)))
+    if dropped:
+        steps.append(Squeeze(tuple(dropped)))
+    return [*steps, *_new_axes(layout)]
 
-    position: int
 
-
-def _expand_ellipsis(aval: ShapedArray, key: Key) -> list[Any]:
-    """The key with an entry for each axis; an Ellipsis stays in front of the slices it stands for."""
-    used = 0
-    for e in key:
-        if isinstance(e, MaskKey):
-            used += len(e.shape)
-        elif not (e is None or e is Ellipsis or isinstance(e, FlagKey)):
-            used += 1
-    if used > aval.ndim:
-        raise OutOfBoundsError(
-            f"index: too many indices, got {used} for {aval} of {aval.ndim} dimensions"
-        )
-    places = [i for i, e in enumerate(key) if e is Ellipsis]
-    if len(places) > 1:
-        raise OutOfBoundsError(
-            f"index: can have one Ellipsis, got {len(places)}; write ':' for the axes in between"
-        )
-    missing = [_ALL] * (aval.ndim - used)
-    if not places:
-        return [*key, *missing]
-    return [*key[: places[0] + 1], *missing, *key[places[0] + 1 :]]
-
-
-def _stretch(aval: ShapedArray, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-    try:
-        return np.broadcast_shapes(*shapes)
-    except ValueError:
-        got = " and ".join(map(str, shapes))
-        raise ShapeError(
-            f"index: index arrays must broadcast against each other, got shapes {got} for {aval}"
-        ) from None
+def _new_axes(layout: Layout) -> list[Primitive]:
+    new = layout.new_axes()
+    if not new:
+        return []
+    kept = tuple([i for i in range(len(layout.shape)) if i not in new])
+    return [BroadcastInDim(layout.shape, kept)]
 
 
 @functools.lru_cache(maxsize=4096)
-def layout_of(aval: ShapedArray, key: Key) -> Layout:
-    return Layout(aval, key)
+def _basic(aval: ShapedArray, key: Any) -> Basic:
+    return Basic(aval, key if key.__class__ is tuple else (key,))
+
+
+def getitem(x: Array, index: Any) -> Array:
+    """`x[index]`, by NumPy's rules for reading.
+
+    index: integers, slices, None, Ellipsis, arrays of integers or bools, alone or in a tuple.
+        Integers and integer arrays may be traced; bounds of slices and masks must be known.
+    An integer or ndarray outside of its axis raises OutOfBoundsError. An Array is not looked into:
+    it reads the nearest element, as it would while traced.
+    Raises: OutOfBoundsError, ShapeError, DtypeError or ArgumentError for a wrong index;
+        NonConcreteBooleanIndexError for a traced mask.
+    """
+    if index.__class__ is int:
+        return _basic(x.aval, index).read(x)
+    key, operands = parse(index)
+    if not operands and not any(e.__class__ is FlagKey for e in key):
+        return _basic(x.aval, key).read(x)
+    layout = layout_of(x.aval, key)
+    if layout.only_scalars:
+        if state.trace is EVAL and all(i.__class__ is ConcreteArray for i in operands):
+            return _basic(x.aval, _with_values(layout, key, operands)).read(x)
+        return _dynamic_slice(x, key, operands)
+    slices = layout.slices_apart()
+    if slices is not None:
+        x = _basic(x.aval, slices).read(x)
+        key = _without_slices(key)
+    return gather_index(x, key, operands, None)
+
+
+def _without_slices(key: Key) -> Key:
+    return tuple([ALL if e.__class__ is SliceKey else 0 if e.__class__ is int else e for e in key])
+
+
+def _with_values(layout: Layout, key: Key, operands: Operands) -> Key:
+    """The key with scalar Arrays replaced by their values, moved inside as dynamic_slice would."""
+    given = zip(operands, layout.operand_axes, strict=True)
+
+    def value() -> int:
+        operand, axis = next(given)
+        i, n = int(operand), layout.aval.shape[axis]
+        _check_reachable(layout.aval, axis)
+        return min(max(i + n if i < 0 else i, 0), n - 1)
+
+    return tuple([value() if e.__class__ is ArrayKey else e for e in key])
+
+
+def _dynamic_slice(x: Array, key: Key, operands: Operands) -> Array:
+    """Reading at traced scalars: one box, whose axes of size 1 at integers are dropped."""
+    layout = layout_of(x.aval, key)
+    if any(isinstance(e, Span) and e.step != 1 for e in layout.by_axis):
+        slices = layout.slices_apart()
+        assert slices is not None
+        x = _basic(x.aval, slices).read(x)
+        key = _without_slices(key)
+        layout = layout_of(x.aval, key)
+    starts, sizes, backwards, dropped = [], [], [], []
+    for axis, entry in enumerate(layout.by_axis):
+        if isinstance(entry, Span):
+            starts.append(known_places(entry.low))
+            sizes.append(entry.size)
+            if entry.reverse:
+                backwards.append(axis)
+            continue
+        dropped.append(axis)
+        sizes.append(1)
+        if isinstance(entry, Operand):
+            _check_reachable(x.aval, axis)
+            i = places_on_axis(operands[entry.position], x.aval, axis, True, True)
+            starts.append(i if isinstance(i, Array) else known_places(i))
+        else:
+            starts.append(known_places(layout.place(axis)))
+    out = DynamicSlice(tuple(sizes)).bind(x, *starts)
+    if backwards:
+        out = Rev(tuple(backwards)).bind(out)
+    out = Squeeze(tuple(dropped)).bind(out)
+    for step in _new_axes(layout):
+        out = step.bind(out)
+    return out
+
+
+def _check_reachable(aval: ShapedArray, axis: int) -> None:
+    if not aval.shape[axis]:
+        raise OutOfBoundsError(f"index: axis {axis} of {aval} has no elements to read")
+
+
+def gather_index(
+    x: Array,
+    key: Key,
+    operands: Operands,
+    mode: GatherScatterMode | None,
+    fill_value: Any = None,
+    unique_indices: bool = False,
+    indices_are_sorted: bool = False,
+    wrap: bool = True,
+) -> Array:
+    """Reading by one gather. `mode` None means that nothing known now may point outside."""
+    strict = mode is None
+    reach = reach_of(x.aval, key, strict, wrap)
+    layout = reach.layout
+    if reach.is_empty:
+        return full(layout.shape, 0, x.dtype)
+    if reach.unreachable:
+        _check_reachable(x.aval, x.shape.index(0))
+    chosen = GatherScatterMode.PROMISE_IN_BOUNDS if mode is None else mode
+    fill = fill_parameter(fill_value, chosen, x.dtype)
+    distinct = layout.distinct
+    gather = Gather(
+        reach.numbers,
+        fill,
+        indices_are_sorted or distinct,
+        chosen,
+        reach.sizes,
+        unique_indices or distinct,
+    )
+    out = gather.bind(x, beside(x, reach.indices(operands, strict, wrap)))
+    if reach.backwards:
+        out = Rev(reach.backwards).bind(out)
+    for step in _new_axes(layout):
+        out = step.bind(out)
+    return out
+
+
+def take(
+    a: ArrayLike,
+    indices: ArrayLike,
+    axis: int | None = None,
+    out: None = None,
+    mode: str | None = None,
+    unique_indices: bool = False,
+    indices_are_sorted: bool = False,
+    fill_value: complex | None = None,
+) -> Array:
+    """The elements of `a` at `indices` along an axis, or of its flattened form.
+
+    Shapes: the axis is replaced by the axes of `indices`.
+    mode: what an index outside of the axis reads. "fill" (the default): `fill_value`, which is NaN,
+        or for integers the least value, if not given; "clip": the nearest element, the first for a
+        negative index; "wrap": the element at the remainder. In the other modes negative indices
+        count from the end. With the default mode an ndarray or scalar must lie inside.
+    unique_indices, indices_are_sorted: promises, for speed.
+    Raises: OutOfBoundsError, AxisError, DtypeError for indices that are no integers, OptionError
+        for another mode, ArgumentError for `out`.
+    """
+    if out is not None:
+        raise ArgumentError("take: arrays are immutable, got an argument for out; leave it out")
+    x = lift(a, what="take")
+    if axis is None:
+        x, axis = reshape(x, (x.size,)), 0
+    axis = normalize_axis(axis, x.ndim, "take")
+    if mode not in (None, "fill", "clip", "wrap", "promise_in_bounds"):
+        hint = "; 'raise' cannot be traced" if mode == "raise" else ""
+        raise OptionError(f"take: mode must be 'fill', 'clip' or 'wrap', got {mode!r}{hint}")
+    given = indices if isinstance(indices, (Array, np.ndarray)) else np.asarray(indices)
+    if isinstance(indices, (list, tuple)) or not dtypes.is_integer(given.dtype):
+        raise DtypeError(f"take: indices must be an array of integers, got {lift(given).aval}")
+    if mode is None and x.shape[axis] == 0 and given.size:
+        _check_reachable(x.aval, axis)
+    i = _take_places(given, x.aval, axis, mode)
+    offsets = [d if d < axis else d + i.ndim - 1 for d in range(x.ndim) if d != axis]
+    numbers = GatherDimensionNumbers(tuple(offsets), (axis,), (axis,))
+    sizes = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
+    chosen = GatherScatterMode.from_any("promise_in_bounds" if mode == "wrap" else mode)
+    if not x.shape[axis]:
+        shape = (*x.shape[:axis], *i.shape, *x.shape[axis + 1 :])
+        return full(shape, default_fill(x.dtype) if fill_value is None else fill_value, x.dtype)
+    fill = fill_parameter(fill_value, chosen, x.dtype)
+    gather = Gather(numbers, fill, indices_are_sorted, chosen, sizes, unique_indices)
+    return gather.bind(x, expand_dims(beside(x, i), (i.ndim,)))
+
+
+def _take_places(given: Any, aval: ShapedArray, axis: int, mode: str | None) -> Array:
+    if mode in ("clip", "wrap"):
+        i = as_index(lift_owned(given), "take")
+        if mode == "clip" or not aval.shape[axis]:
+            return i
+        n = constant(aval.shape[axis], i)
+        remainder = rem(i, n)  # with the sign of i
+        return where(lt(remainder, constant(0, i)), add(remainder, n), remainder)
+    i = places_on_axis(given, aval, axis, mode is None, True)
+    return i if isinstance(i, Array) else known_places(i)
+
+
+def take_along_axis(
+    arr: ArrayLike,
+    indices: ArrayLike,
+    axis: int | None = -1,
+    mode: str | GatherScatterMode | None = None,
+    fill_value: complex | None = None,
+) -> Array:
+    """For each line of `arr` along an axis the elements at that line's own `indices`.
+
+    Shapes: arr and indices have one rank and broadcast, but for the axis; None flattens arr.
+    mode: "fill" (the default), "clip" or "promise_in_bounds", as for `take`; negative indices count
+        from the end, but for "clip".
+    Raises: ShapeError when shapes do not fit, DtypeError for indices that are no integers.
+    """
+    x, i = lift(arr, what="take_along_axis"), lift_owned(indices)
+    if not dtypes.is_integer(i.dtype):
+        raise DtypeError(f"take_along_axis: indices must be integers, got {i.aval}")
+    if axis is None:
+        x, axis = reshape(x, (x.size,)), 0
+    axis = normalize_axis(axis, x.ndim, "take_along_axis")
+    others = [d for d in range(x.ndim) if d != axis]
+    if i.ndim != x.ndim or any(
+        x.shape[d] != i.shape[d] and 1 not in (x.shape[d], i.shape[d]) for d in others
+    ):
+        raise ShapeError(
+            "take_along_axis: array and indices must have one rank, and sizes that agree or are 1 "
+            f"but on axis {axis}, got {x.aval} and {i.aval}"
+        )
+    chosen = GatherScatterMode.from_any(mode)
+    i = as_index(i, "take_along_axis")
+    if chosen is not GatherScatterMode.CLIP:
+        i = wrap_index(i, x.shape[axis])
+    walked = [d for d in others if x.shape[d] == i.shape[d]]
+    windows = [d for d in others if d not in walked and i.shape[d] == 1]
+    kept = [d for d in range(x.ndim) if d not in windows]
+    starts = reshape(i, (*[i.shape[d] for d in kept], 1))
+    numbers = GatherDimensionNumbers(
+        tuple(windows),
+        tuple([d for d in range(x.ndim) if d not in walked and d not in windows]),
+        (axis,),
+        tuple(walked),
+        tuple([kept.index(d) for d in walked]),
+    )
+    shape = tuple([i.shape[d] if d in kept else x.shape[d] for d in range(x.ndim)])
+    if not x.size or 0 in shape:
+        return full(shape, default_fill(x.dtype) if fill_value is None else fill_value, x.dtype)
+    sizes = tuple([x.shape[d] if d in windows else 1 for d in range(x.ndim)])
+    fill = fill_parameter(fill_value, chosen, x.dtype)
+    return Gather(numbers, fill, False, chosen, sizes, False).bind(x, starts)
+
+
+def put_along_axis(
+    arr: ArrayLike,
+    indices: ArrayLike,
+    values: ArrayLike,
+    axis: int | None,
+    inplace: bool = True,
+    *,
+    mode: str | GatherScatterMode | None = None,
+) -> Array:
+    """`arr` with the elements at each line's own `indices` along an axis replaced by `values`.
+
+    Shapes: indices have the rank of arr, and broadcast against it but for the axis; values
+        broadcast against the result of that. None flattens arr for the time being.
+    inplace: must be False, since arrays are immutable: the result is the changed copy.
+    mode: "drop" (the default) skips an index outside, "clip" moves it inside.
+    Raises: ArgumentError unless inplace is False, ShapeError when shapes do not fit, DtypeError for
+        indices that are no integers, or complex values for a real array.
+    """
+    if inplace:
+        raise ArgumentError(
+            "put_along_axis: arrays are immutable, got inplace=True; pass inplace=False and use "
+            "the result"
+        )
+    x, i = lift(arr, what="put_along_axis"), lift_owned(indices)
+    if axis is None:
+        flat = put_along_axis(reshape(x, (x.size,)), i, values, 0, False, mode=mode)
+        return reshape(flat, x.shape)
+    axis = normalize_axis(axis, x.ndim, "put_along_axis")
+    if not dtypes.is_integer(i.dtype):
+        raise DtypeError(f"put_along_axis: indices must be integers, got {i.aval}")
+    if i.ndim != x.ndim:
+        raise ShapeError(
+            f"put_along_axis: indices must have the array's rank, got {i.aval} for {x.aval}"
+        )
+    shape = (*x.shape[:axis], i.shape[axis], *x.shape[axis + 1 :])
+    i = broadcast_value(wrap_index(as_index(i, "put_along_axis"), x.shape[axis]), shape)
+    updates = broadcast_value(convert_value(values, x, "put_along_axis"), shape)
+    if not updates.size or not x.size:
+        return x
+    others = tuple([d for d in range(x.ndim) if d != axis])
+    numbers = ScatterDimensionNumbers((), (axis,), (axis,), others, others)
+    scatter = Scatter(numbers, False, GatherScatterMode.from_any(mode), False)
+    return scatter.bind(x, expand_dims(i, (i.ndim,)), updates)
+
+
+def convert_value(value: ArrayLike, x: Array, what: str) -> Array:
+    """`value` with the dtype of `x`, into which it is to be written.
+
+    Raises: DtypeError for a complex value and a real `x`.
+    """
+    is_scalar = isinstance(value, (bool, int, float, complex))
+    if isinstance(value, complex) and not dtypes.is_complex(x.dtype):
+        raise DtypeError(f"{what}: a complex value has no place in a real array, got {x.aval}")
+    new = lift(value, x.dtype if is_scalar else None, what) if is_scalar else lift_owned(value)
+    if new.dtype == x.dtype:
+        return new
+    if dtypes.is_complex(new.dtype) and not dtypes.is_complex(x.dtype):
+        raise DtypeError(
+            f"{what}: a complex value has no place in a real array, got {new.aval} for {x.aval}; "
+            "take its real part"
+        )
+    return convert_element_type(new, x.dtype)
+
+
+def broadcast_value(value: Array, shape: tuple[int, ...]) -> Array:
+    """`value` repeated to `shape`. Raises ShapeError when it does not broadcast to it."""
+    skipped = len(shape) - value.ndim
+    if skipped < 0 or any(
+        n not in (1, m) for n, m in zip(value.shape, shape[max(skipped, 0) :], strict=False)
+    ):
+        raise ShapeError(f"index: values must broadcast to the shape {shape}, got {value.aval}")
+    return broadcast_in_dim(value, shape, range(skipped, len(shape)))
+
+
+def ix_(*args: ArrayLike) -> tuple[Array, ...]:
+    """Index arrays that choose the product of some indices along each axis: x[ix_(rows, columns)].
+
+    args: for each axis an array of integers of one dimension, or a mask known while tracing.
+    Raises: ShapeError for an array of another rank.
+    """
+    outs = []
+    for k, arg in enumerate(args):
+        i = np.asarray(arg) if isinstance(arg, (list, tuple)) else arg
+        _, operands = parse(i)
+        if not operands or len(operands[0].shape) != 1:
+            raise ShapeError(f"ix_: index {k} must have one dimension, got {arg!r}")
+        vector = lift_owned(operands[0])
+        outs.append(expand_dims(vector, [d for d in range(len(args)) if d != k]))
+    return tuple(outs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import itertools
 import operator
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -139,7 +140,7 @@ def _parts(x: Array, sections: int | list[int], axis: int) -> list[Array]:
     # As Python slices: indices may be negative, too large, or out of order.
     bounds = [0, *sections, n]
     parts = []
-    for a, b in zip(bounds, bounds[1:], strict=False):
+    for a, b in itertools.pairwise(bounds):
         start, stop, _ = builtins.slice(a, b).indices(n)
         parts.append(lax.slice_in_dim(x, start, builtins.max(start, stop), axis=axis))
     return parts

@@ -32,9 +32,9 @@ from fstensor.numpy.shape import broadcast_shapes, moveaxis
 
 
 def dot(a: ArrayLike, b: ArrayLike, *, preferred_element_type: DtypeLike = None) -> Array:
-    """Sums of products over the last axis of `a` and the last but one of `b`; a plain product
-    with a scalar.
+    """Sums of products over the last axis of `a` and the last but one of `b`.
 
+    A scalar multiplies.
     Shapes: a (..., k), b (..., k, n) or (k,) -> the other axes of a, then those of b.
     Raises: ShapeError when sizes differ.
     """
@@ -62,21 +62,17 @@ def matmul(a: ArrayLike, b: ArrayLike, *, preferred_element_type: DtypeLike = No
     _check_sizes("matmul", x, x_axis, y, y_axis)
     x_batch = () if x_vector else x.shape[:-2]
     y_batch = () if y_vector else y.shape[:-2]
-    batch = broadcast_shapes(x_batch, y_batch)
-    if not x_batch and not y_batch:
-        return _contracted(x, y, ([x_axis], [y_axis]), ([], []), preferred_element_type)
     if not y_batch:
-        # The batch of a alone: its axes are more rows.
+        # The batch axes of a, if there are any, are more rows.
         return _contracted(x, y, ([x_axis], [y_axis]), ([], []), preferred_element_type)
-    x = repeated(x, x.shape) if not x_batch else repeated(x, (*batch, *x.shape[len(x_batch) :]))
-    y = repeated(y, (*batch, *y.shape[len(y_batch) :]))
     if not x_batch:
-        # The batch of b alone: (m, k), (..., k, n) -> (m, ..., n), and m moved behind the batch.
-        out = _contracted(x, y, ([x.ndim - 1], [y.ndim - 2]), ([], []), preferred_element_type)
+        # (m, k), (..., k, n) -> (m, ..., n): the rows go behind the batch.
+        out = _contracted(x, y, ([x_axis], [y_axis]), ([], []), preferred_element_type)
         return out if x_vector else moveaxis(out, 0, -2)
+    batch = broadcast_shapes(x_batch, y_batch)
+    x, y = (repeated(z, (*batch, *z.shape[-2:])) for z in (x, y))
     places = list(range(len(batch)))
-    y_axis = y.ndim - 1 if y_vector else y.ndim - 2
-    contracting = ([x.ndim - 1], [y_axis])
+    contracting = ([x.ndim - 1], [y.ndim - 2])
     return _contracted(x, y, contracting, (places, places), preferred_element_type)
 
 

@@ -11,6 +11,7 @@ from fstensor import dtypes, lax
 from fstensor.array import Array, ArrayLike
 from fstensor.errors import ArgumentError, DtypeError, ShapeError
 from fstensor.numpy.promote import (
+    cast,
     constant,
     converted,
     equal_ranks,
@@ -248,7 +249,7 @@ def isclose(
         a, b = promote_inexact("isclose", a, b)
     # The tolerances must not lift the comparison out of the precision of the operands.
     real = dtypes.to_real(a.dtype)
-    tolerances = [converted(operand(t, "isclose"), real) for t in (rtol, atol)]
+    tolerances = [cast("isclose", t, real) for t in (rtol, atol)]
     a, b, rtol, atol = equal_ranks([a, b, *tolerances])
     allowed = lax.add(atol, lax.mul(rtol, lax.abs(b)))
     near = lax.le(lax.abs(lax.sub(a, b)), allowed)

@@ -66,10 +66,23 @@ def promote(what: str, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
             b = y.aval
             if a is b or a == b:
                 return x, y
-        elif y.__class__ is float and not a.weak_type and dtypes.is_inexact(a.dtype):
-            return x, lift(y, a.dtype)
+        elif (y.__class__, a.dtype) in _JOINS:
+            return x, scalar(y, a.dtype, a.weak_type)
+    elif isinstance(y, Array) and (x.__class__, y.aval.dtype) in _JOINS:
+        return scalar(x, y.aval.dtype, y.aval.weak_type), y
     x, y = promote_all(what, x, y)
     return x, y
+
+
+_NUMBERS = [np.dtype(c) for c in "bhilBHILefdFD"] + [np.dtype(dtypes.bfloat16)]
+# The types of Python scalars that join an Array of some dtype without changing it.
+_JOINS = frozenset(
+    [
+        *[(int, d) for d in _NUMBERS],
+        *[(float, d) for d in _NUMBERS if dtypes.is_inexact(d)],
+        *[(complex, d) for d in _NUMBERS if dtypes.is_complex(d)],
+    ]
+)
 
 
 def promote_inexact(what: str, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
@@ -109,12 +122,7 @@ def result_pair(what: str, args: Sequence[ArrayLike]) -> dtypes.Pair:
 def _all_converted(
     what: str, args: Sequence[ArrayLike], dtype: dtypes.Dtype, weak: bool
 ) -> list[Array]:
-    return [
-        scalar(x, dtype, weak)
-        if isinstance(x, (bool, int, float, complex))
-        else converted(operand(x, what), dtype, weak)
-        for x in args
-    ]
+    return [cast(what, x, dtype, weak) for x in args]
 
 
 def scalar(x: complex, dtype: dtypes.Dtype, weak: bool = False) -> Array:
@@ -126,6 +134,13 @@ def scalar(x: complex, dtype: dtypes.Dtype, weak: bool = False) -> Array:
 def constant(value: complex, like: Array) -> Array:
     """A Python scalar as an Array of the dtype of `like`, and as weak."""
     return scalar(value, like.dtype, like.weak_type)
+
+
+def cast(what: str, x: ArrayLike, dtype: dtypes.Dtype, weak: bool = False) -> Array:
+    """One operand as `dtype`. A Python scalar goes there directly, in its full precision."""
+    if isinstance(x, (bool, int, float, complex)):
+        return scalar(x, dtype, weak)
+    return converted(operand(x, what), dtype, weak)
 
 
 def converted(x: Array, dtype: dtypes.Dtype, weak: bool = False) -> Array:

@@ -25,6 +25,7 @@ from fstensor.array import (
 from fstensor.errors import ArgumentError, DtypeError, OptionError, ShapeError
 from fstensor.numpy.logic import truth
 from fstensor.numpy.promote import (
+    cast,
     constant,
     converted,
     equal_ranks,
@@ -94,7 +95,7 @@ def _reduced(
 
 
 def _initial(what: str, initial: ArrayLike, x: Array) -> Array:
-    value = converted(operand(initial, what), x.dtype, x.weak_type)
+    value = cast(what, initial, x.dtype, x.weak_type)
     if value.ndim:
         raise ShapeError(f"{what}: initial must be a scalar, got {value.aval}")
     return value

@@ -11,7 +11,7 @@ from fstensor import dtypes, lax
 from fstensor.array import Array, ArrayLike, from_buffer, normalize_axis
 from fstensor.errors import ShapeError
 from fstensor.numpy.indexing import take
-from fstensor.numpy.promote import constant, converted, operand, owned, select
+from fstensor.numpy.promote import cast, constant, owned, select
 from fstensor.numpy.shape import moveaxis
 from fstensor.numpy.sorting import flatnonzero, known
 
@@ -77,7 +77,7 @@ def _unique_of_size(
     firsts = take(origin, select(beyond, constant(0, starts), starts))
     values = take(items, firsts, axis=0)
     if fill_value is not None:
-        fill = converted(operand(fill_value, "unique"), values.dtype)
+        fill = cast("unique", fill_value, values.dtype)
         spread = lax.reshape(beyond, (size, *[1] * (values.ndim - 1)))
         values = select(spread, fill, values)
     if axis is None:

@@ -13,15 +13,14 @@ from fstensor import dtypes, lax
 from fstensor.array import Array, ArrayLike, DtypeLike, from_buffer, normalize_axis
 from fstensor.errors import ArgumentError, ConcretizationTypeError, OptionError, ShapeError
 from fstensor.numpy.indexing import take
-from fstensor.numpy.joining import concatenate, stack
+from fstensor.numpy.joining import stack
 from fstensor.numpy.logic import truth
 from fstensor.numpy.promote import (
+    cast,
     constant,
     converted,
-    operand,
     owned,
     promote_dtypes,
-    repeated,
     select,
 )
 
@@ -234,7 +233,7 @@ def nonzero(
         step = math.prod(mask.shape[axis + 1 :])
         place = lax.div(flat, constant(max(step, 1), flat))
         place = lax.rem(place, constant(max(mask.shape[axis], 1), flat))
-        found.append(select(filled, converted(operand(fill, "nonzero"), index), place))
+        found.append(select(filled, cast("nonzero", fill, index), place))
     return tuple(found)
 
 
@@ -268,15 +267,15 @@ def argwhere(
     return stack(nonzero(x, size=size, fill_value=fill_value), 1)
 
 
-def extract(condition: ArrayLike, arr: ArrayLike, *, size: int | None = None, fill_value: ArrayLike = 0) -> Array:
-    """The elements of `arr` where the condition holds, flat; `size` as in `nonzero`."""
-    x = owned(arr, "extract")
-    mask = truth("extract", condition)
-    flat = lax.reshape(x, (x.size,))
-    places = flatnonzero(mask, size=size)
-    found = take(flat, places)
+def extract(
+    condition: ArrayLike, arr: ArrayLike, *, size: int | None = None, fill_value: ArrayLike = 0
+) -> Array:
+    """The elements of the flat `arr` where the condition holds; `size` as in `nonzero`."""
+    x, mask = owned(arr, "extract"), truth("extract", condition)
+    flat, mask = lax.reshape(x, (x.size,)), lax.reshape(mask, (mask.size,))
+    found = take(flat, flatnonzero(mask, size=size))
     if size is None:
         return found
-    count = lax.reduce_sum(lax.convert_element_type(lax.reshape(mask, (mask.size,)), np.int32), (0,))
+    count = lax.reduce_sum(lax.convert_element_type(mask, np.int32), (0,))
     filled = lax.ge(lax.iota(np.int32, found.shape[0]), count)
-    return select(filled, converted(operand(fill_value, "extract"), found.dtype), found)
+    return select(filled, cast("extract", fill_value, found.dtype), found)

@@ -21,6 +21,7 @@ from fstensor.ops import sort as sort
 from fstensor.ops import random_bits as random_bits
 from fstensor.ops import dot as dot
 from fstensor.ops import cumulative as cumulative
+from fstensor.ops import im2col as im2col
 from fstensor.ops import conv as conv
 from fstensor.ops import collectives as collectives
 # isort: on

@@ -34,9 +34,7 @@ class Concatenate(Primitive):
             for x in xs
         ):
             got = ", ".join(map(str, xs))
-            raise ShapeError(
-                f"concatenate: shapes must agree but for axis {d}, got {got}"
-            )
+            raise ShapeError(f"concatenate: shapes must agree but for axis {d}, got {got}")
         size = sum([x.shape[d] for x in xs])
         weak = all(x.weak_type for x in xs)
         return xs[0].update(shape=(*first[:d], size, *first[d + 1 :]), weak_type=weak)
@@ -93,9 +91,7 @@ class Split(Primitive):
     def impl(self, xp: Any, x: Any) -> Any:
         ends = list(itertools.accumulate(self.sizes))
         before = (slice(None),) * self.axis
-        return [
-            x[(*before, slice(end - n, end))] for n, end in zip(self.sizes, ends, strict=True)
-        ]
+        return [x[(*before, slice(end - n, end))] for n, end in zip(self.sizes, ends, strict=True)]
 
     def jvp(self, primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Any, Any]:
         return self.bind(*primals), self.bind(*tangents)

@@ -20,9 +20,9 @@ from fstensor.core.primitive import ZERO, Linear, MappedAxis, Primitive, Value, 
 from fstensor.errors import OptionError, ShapeError
 from fstensor.ops.arrange import rev
 from fstensor.ops.convert import convert_element_type
-from fstensor.ops.dot import contraction_dtype, matmul, widened
+from fstensor.ops.dot import contraction_dtype, widened
 from fstensor.ops.elementwise import add_any
-from fstensor.ops.index import Pad
+from fstensor.ops.im2col import Geometry, convolve_groups, dilated
 from fstensor.ops.shape import moveaxis, reshape, zeros_of
 
 Pads: TypeAlias = tuple[tuple[int, int], ...]
@@ -61,20 +61,9 @@ class ConvGeneralDilated(Primitive):
     def abstract(self, lhs: ShapedArray, rhs: ShapedArray) -> ShapedArray:
         dtype = contraction_dtype(self.name, lhs, rhs, self.preferred_element_type)
         self._check_options(lhs, rhs)
-        (batch, features, *sizes), (outputs, _, *window) = self._canonical_shapes(lhs, rhs)
         self._check_groups(lhs, rhs)
-        spatial = [
-            conv_size(n, k, s, pads, ld, rd)
-            for n, k, s, pads, ld, rd in zip(
-                sizes,
-                window,
-                self.window_strides,
-                self.padding,
-                self.lhs_dilation,
-                self.rhs_dilation,
-                strict=True,
-            )
-        ]
+        (batch, _, *sizes), (outputs, _, *window) = self._canonical_shapes(lhs, rhs)
+        spatial = self._geometry().places(sizes, window)
         canonical = (batch // self.batch_group_count, outputs, *spatial)
         weak = lhs.weak_type and rhs.weak_type and self.preferred_element_type is None
         shape = tuple([canonical[i] for i in _inverse(self.dimension_numbers.out_spec)])
@@ -147,52 +136,12 @@ class ConvGeneralDilated(Primitive):
             x = x.reshape(groups, batch // groups, features, *sizes)
         else:
             x = x.reshape(batch, groups, features // groups, *sizes).swapaxes(0, 1)
-        y = self._convolve_groups(xp, x, w).swapaxes(0, 1)
+        y = convolve_groups(xp, x, w, self._geometry()).swapaxes(0, 1)
         y = y.reshape(y.shape[0], groups * y.shape[2], *y.shape[3:])
         return y.transpose(_inverse(out_spec)).astype(out_dtype, copy=False)
 
-    def _convolve_groups(self, xp: Any, x: Any, w: Any) -> Any:
-        """x (G, N, C, *S) and w (G, O, C, *K) give (G, N, O, *Y), by products of matrices.
-
-        All windows of x are laid out as a matrix. That copies each element once for each place in
-        the window, the greater part of the work for small kernels; it is fast where long runs of
-        memory stay together, for which there are two ways: features last, and batch last. The
-        result comes in the same order, so that a chain of convolutions keeps it.
-        """
-        spatial = range(3, x.ndim)
-        last_first = not _features_last(x, w, self.window_strides, self.rhs_dilation)
-        order = (0, 2, *spatial, 1) if last_first else (0, 1, *spatial, 2)
-        x = self._padded(xp, x.transpose(order))
-        window = w.shape[3:]
-        steps = zip(x.shape[2:-1], window, self.window_strides, self.rhs_dilation, strict=True)
-        places = tuple([max(0, (n - dilated(k, d)) // s + 1) for n, k, s, d in steps])
-        at_place = [b * s for b, s in zip(x.strides[2:-1], self.window_strides, strict=True)]
-        in_window = [b * d for b, d in zip(x.strides[2:-1], self.rhs_dilation, strict=True)]
-        groups, first, last = x.shape[0], x.shape[1], x.shape[-1]
-        if last_first:
-            shape = (groups, first, *window, *places, last)
-            strides = (*x.strides[:2], *in_window, *at_place, x.strides[-1])
-            rows, columns = first * math.prod(window), math.prod(places) * last
-        else:
-            shape = (groups, first, *places, *window, last)
-            strides = (*x.strides[:2], *at_place, *in_window, x.strides[-1])
-            rows, columns = first * math.prod(places), math.prod(window) * last
-        windows = xp.lib.stride_tricks.as_strided(x, shape, strides)
-        matrix = windows.reshape(groups, rows, columns)
-        outputs = w.shape[1]
-        if last_first:
-            y = matmul(xp, _kernel_matrix(w, features_first=True), matrix)
-            return xp.moveaxis(y.reshape(groups, outputs, *places, last), -1, 1)
-        y = matmul(xp, matrix, _kernel_matrix(w, features_first=False).swapaxes(1, 2))
-        return xp.moveaxis(y.reshape(groups, first, *places, outputs), -1, 2)
-
-    def _padded(self, xp: Any, x: Any) -> Any:
-        """`x` (groups, …, *spatial, …) dilated and padded, contiguous in that order."""
-        spatial = zip(self.padding, self.lhs_dilation, strict=True)
-        config = [(low, high, dilation - 1) for (low, high), dilation in spatial]
-        if any(c != (0, 0, 0) for c in config):
-            x = Pad(((0, 0, 0), (0, 0, 0), *config, (0, 0, 0))).impl(xp, x, x.dtype.type(0))
-        return xp.ascontiguousarray(x)
+    def _geometry(self) -> Geometry:
+        return Geometry(self.window_strides, self.padding, self.lhs_dilation, self.rhs_dilation)
 
     def jvp(self, primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Any, Any]:
         (lhs, rhs), (t_lhs, t_rhs) = primals, tangents
@@ -279,7 +228,7 @@ class ConvGeneralDilated(Primitive):
     def batch(
         self, axis: MappedAxis, args: Sequence[Value], dims: Sequence[int | None]
     ) -> tuple[Any, int]:
-        """A batch of inputs joins the batch, one of kernels the output features, one of both groups.
+        """One of operands joins their batch, one of kernels their outputs, one of both the groups.
 
         Groups stay outermost: a batch that joins an axis split into groups goes behind them.
         """
@@ -313,58 +262,12 @@ class ConvGeneralDilated(Primitive):
         return ConvGeneralDilated(**{**self.params, **changes})
 
 
-def dilated(size: int, dilation: int) -> int:
-    """The length of `size` elements at a distance of `dilation`."""
-    return (size - 1) * dilation + 1 if size else 0
-
-
-def conv_size(
-    size: int, window: int, stride: int, pads: tuple[int, int], base: int = 1, spread: int = 1
-) -> int:
-    """The number of places of a window: `base` dilates the operand, `spread` the window."""
-    room = dilated(size, base) + sum(pads) - dilated(window, spread)
-    return max(0, room // stride + 1)
-
-
 def _inverse(permutation: Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted(range(len(permutation)), key=permutation.__getitem__))
 
 
 def _swapped(spec: tuple[int, ...]) -> tuple[int, ...]:
     return (spec[1], spec[0], *spec[2:])
-
-
-# Runs of this many elements are copied at nearly full speed.
-_LONG_RUN = 32
-
-
-def _features_last(x: Any, w: Any, strides: Sequence[int], dilations: Sequence[int]) -> bool:
-    """Whether to lay windows out with features last, rather than the batch.
-
-    Compared are the runs of elements that stay together. The order in which x lies in memory is
-    kept where its runs are long enough.
-    """
-    batch, features = x.shape[1:3]
-    with_features, with_batch = features, batch
-    if strides:
-        if dilations[-1] == 1:
-            with_features *= w.shape[-1]
-        if strides[-1] == 1:
-            with_batch *= x.shape[-1]
-    if batch > 1 and x.strides[1] == x.itemsize:
-        return bool(with_batch < min(with_features, _LONG_RUN))
-    return bool(with_features >= min(with_batch, _LONG_RUN))
-
-
-def _kernel_matrix(w: Any, features_first: bool) -> Any:
-    """w (G, O, C, *K) as matrices (G, O, C K) or (G, O, K C), without a copy where that can be."""
-    groups, outputs, features, *window = w.shape
-    places = range(3, w.ndim)
-    summed = (2, *places) if features_first else (*places, 2)
-    size = features * math.prod(window)
-    if w.strides[1] == w.itemsize and outputs > 1:
-        return w.transpose((0, *summed, 1)).reshape(groups, size, outputs).swapaxes(1, 2)
-    return w.transpose((0, 1, *summed)).reshape(groups, outputs, size)
 
 
 def _split(x: Array, axis: int, count: int) -> tuple[Array, int]:
@@ -374,7 +277,7 @@ def _split(x: Array, axis: int, count: int) -> tuple[Array, int]:
 
 
 def _merge(x: Array, source: int, target: int) -> Array:
-    """Axis `source` joined to another as its major part; `target` is that one's place without it."""
+    """Axis `source` joined to another as its major part; that one is at `target` without it."""
     x = moveaxis(x, source, target)
     shape = (*x.shape[:target], x.shape[target] * x.shape[target + 1], *x.shape[target + 2 :])
     return reshape(x, shape)
@@ -415,8 +318,8 @@ def conv_general_dilated(
         "SAME_LOWER" as in `padtype_to_pads`.
     lhs_dilation, rhs_dilation: the distance at which elements of the operand and of the kernel are
         placed; 1 by default.
-    dimension_numbers: see `conv_dimension_numbers`; by default batch (or output features), features,
-        spatial axes.
+    dimension_numbers: see `conv_dimension_numbers`; by default batch (or output features),
+        features, spatial axes.
     feature_group_count: features and output features fall into this many groups, convolved apart.
     batch_group_count: batch and output features fall into this many groups, convolved apart.
     Shapes: canonically lhs (n, c, *s), rhs (o, c / feature_group_count, *k) ->
@@ -439,7 +342,9 @@ def conv_general_dilated(
             )
         window = [w.shape[i] for i in numbers.rhs_spec[2:]]
         reach = [dilated(k, d) for k, d in zip(window, spread, strict=False)]
-        padding = padtype_to_pads([x.shape[i] for i in numbers.lhs_spec[2:]], reach, strides, padding)
+        padding = padtype_to_pads(
+            [x.shape[i] for i in numbers.lhs_spec[2:]], reach, strides, padding
+        )
     preferred = None if preferred_element_type is None else dtypes.canonical(preferred_element_type)
     return ConvGeneralDilated(
         batch_group_count=int(batch_group_count),
@@ -464,7 +369,10 @@ def as_pads(padding: Sequence[Sequence[int]], what: str) -> Pads:
 
 
 def padtype_to_pads(
-    in_shape: Sequence[int], window_shape: Sequence[int], window_strides: Sequence[int], padding: str
+    in_shape: Sequence[int],
+    window_shape: Sequence[int],
+    window_strides: Sequence[int],
+    padding: str,
 ) -> list[tuple[int, int]]:
     """The pairs (low, high) that a kind of padding stands for.
 
@@ -543,7 +451,7 @@ def conv(
     *,
     preferred_element_type: DtypeLike = None,
 ) -> Array:
-    """Convolution of (n, c, *s) with (o, c, *k), with a kind of padding. See conv_general_dilated."""
+    """Convolution of (n, c, *s) with (o, c, *k) and a kind of padding. See conv_general_dilated."""
     return conv_general_dilated(
         lhs, rhs, window_strides, padding, preferred_element_type=preferred_element_type
     )

@@ -1,9 +1,9 @@
 """Gather: many boxes of one array at given places, and what it shares with scatter.
 
-The dimension numbers are those of XLA ("Gather" and "Scatter" in its operation semantics). The last
-axis of `indices` holds the start of one box for each place on its other axes, the batch. Along
-each axis of the operand the box is a window, which the output keeps (`offset_dims`), or one element,
-which it drops (`collapsed_slice_dims`), or the axis is walked along with one of the batch
+The dimension numbers are those of XLA ("Gather" and "Scatter" in its operation semantics). The
+last axis of `indices` holds the start of one box for each place on its other axes, the batch. Along
+each axis of the operand the box is a window, which the output keeps (`offset_dims`), or one
+element, which it drops (`collapsed_slice_dims`), or the axis is walked along with one of the batch
 (`operand_batching_dims`).
 """
 
@@ -64,8 +64,7 @@ class GatherScatterMode(enum.Enum):
             return mode
         if mode not in _MODES:
             raise OptionError(
-                "mode: must be 'clip', 'fill', 'drop', 'promise_in_bounds' or None, "
-                f"got {mode!r}"
+                f"mode: must be 'clip', 'fill', 'drop', 'promise_in_bounds' or None, got {mode!r}"
             )
         return _MODES[mode]
 
@@ -120,7 +119,9 @@ class Boxes:
         # The output's axes, windows of size 1 on pointed axes left out.
         rank = len(batch) + len(numbers.offset_dims)
         window_axes = dict(
-            zip([d for d in range(len(shape)) if d not in dropped], numbers.offset_dims, strict=True)
+            zip(
+                [d for d in range(len(shape)) if d not in dropped], numbers.offset_dims, strict=True
+            )
         )
         batch_axes = [i for i in range(rank) if i not in numbers.offset_dims]
         found = [*batch_axes, *[window_axes[d] for d in [*self.windows, *self.kept]]]
@@ -128,6 +129,7 @@ class Boxes:
         self.from_output = tuple([sorted(found).index(i) for i in found])
         self.squeezed = (*self.grid, *[shape[d] for d in self.kept])
         self.packed = tuple([self.squeezed[i] for i in self.to_output])
+        self.is_single = math.prod(batch) == 1 and not self.walked
         output = dict(zip(batch_axes, batch, strict=True))
         output.update({axis: sizes[d] for d, axis in window_axes.items()})
         self.output = tuple([output[i] for i in range(rank)])
@@ -136,6 +138,17 @@ class Boxes:
         """The column of starts for each entry of a start vector, as integers that can index."""
         indices = indices.astype(np.intp, copy=False)
         return [indices[..., k] for k in range(len(self.limits))]
+
+    def only_box(self, indices: Any) -> tuple[tuple[Any, ...], bool]:
+        """The slices of the one box that there is, moved inside, and whether it lay inside."""
+        starts = indices.ravel().tolist()
+        found: list[Any] = list(map(slice, self.sizes))
+        inside = True
+        for start, limit, d in zip(starts, self.limits, self.column, strict=True):
+            at = min(max(start, 0), limit)
+            inside &= at == start
+            found[d] = slice(at, at + self.sizes[d])
+        return (*found, ...), inside  # the Ellipsis makes a view of a 0-d operand too
 
     def inside(self, xp: Any, starts: Sequence[Any]) -> Any:
         """For each place of the batch, whether its box lies inside the operand."""
@@ -216,7 +229,9 @@ def check_numbers(
                 f"for {x} and indices {indices}"
             )
     if {*walked} & {*numbers.collapsed_slice_dims, *numbers.start_index_map}:
-        raise ShapeError(f"{what}: a batching axis can be neither dropped nor indexed, got {numbers}")
+        raise ShapeError(
+            f"{what}: a batching axis can be neither dropped nor indexed, got {numbers}"
+        )
     if len(walked) != len(along) or any(
         x.shape[a] != indices.shape[b] for a, b in zip(walked, along, strict=True)
     ):
@@ -253,10 +268,14 @@ class Gather(Primitive):
         rank = indices.ndim - 1 + len(numbers.offset_dims)
         check_numbers("gather", numbers, x, indices, rank)
         dropped = {*numbers.collapsed_slice_dims, *numbers.operand_batching_dims}
-        if len(sizes) != x.ndim or any(
-            not 0 <= size <= (min(1, n) if d in dropped else n)
-            for d, (size, n) in enumerate(zip(sizes, x.shape, strict=False))
-        ) or any(sizes[d] != 1 for d in numbers.collapsed_slice_dims):
+        if (
+            len(sizes) != x.ndim
+            or any(
+                not 0 <= size <= (min(1, n) if d in dropped else n)
+                for d, (size, n) in enumerate(zip(sizes, x.shape, strict=False))
+            )
+            or any(sizes[d] != 1 for d in numbers.collapsed_slice_dims)
+        ):
             raise ShapeError(
                 "gather: slice_sizes must lie between 0 and the size of each axis, and be 1 on "
                 f"dropped axes, got {sizes} for {x} with {numbers}"
@@ -266,13 +285,20 @@ class Gather(Primitive):
 
     def impl(self, xp: Any, x: Any, indices: Any) -> Any:
         plan = boxes(self.dimension_numbers, self.slice_sizes, x.shape, indices.shape[:-1])
+        fill = None
+        if self.mode is GatherScatterMode.FILL_OR_DROP:
+            fill = default_fill(x.dtype) if self.fill_value is None else self.fill_value
+        if plan.is_single:
+            box, inside = plan.only_box(indices)
+            if fill is None or inside:
+                return x[box].reshape(plan.output)
+            return xp.full(plan.output, fill, x.dtype)
         starts = plan.starts(xp, indices)
         out = _read(xp, plan, x, starts)
-        if self.mode is GatherScatterMode.FILL_OR_DROP:
+        if fill is not None:
             inside = plan.inside(xp, starts)
             if xp is not np or not inside.all():
                 spread = inside.reshape(inside.shape + (1,) * (out.ndim - inside.ndim))
-                fill = default_fill(x.dtype) if self.fill_value is None else self.fill_value
                 out = xp.where(spread, out, xp.asarray(fill).astype(x.dtype))
         return out.transpose(plan.to_output).reshape(plan.output)
 
@@ -347,7 +373,9 @@ def _read(xp: Any, plan: Boxes, x: Any, starts: Sequence[Any]) -> Any:
         points = plan.points(xp, starts)
         moved = x.transpose(plan.order)
         if len(points) == 1:
-            out = moved.take(points[0], 0) if xp is not np else moved.take(points[0], 0, mode="clip")
+            out = (
+                moved.take(points[0], 0) if xp is not np else moved.take(points[0], 0, mode="clip")
+            )
         else:
             out = moved[tuple(points)]
     return out.reshape(plan.squeezed)
@@ -369,7 +397,7 @@ def default_fill(dtype: np.dtype[Any]) -> complex:
 
 
 def fill_parameter(
-    fill_value: complex | None, mode: GatherScatterMode, dtype: np.dtype[Any]
+    fill_value: ArrayLike | None, mode: GatherScatterMode, dtype: np.dtype[Any]
 ) -> complex | None:
     """The field `fill_value` of a gather of this mode."""
     if mode is not GatherScatterMode.FILL_OR_DROP:

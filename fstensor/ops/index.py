@@ -49,9 +49,7 @@ class Slice(Structural):
     def impl(self, xp: Any, x: Any) -> Any:
         if self.strides is None:
             return x[tuple(map(builtins.slice, self.start_indices, self.limit_indices))]
-        return x[
-            tuple(map(builtins.slice, self.start_indices, self.limit_indices, self.strides))
-        ]
+        return x[tuple(map(builtins.slice, self.start_indices, self.limit_indices, self.strides))]
 
     def transpose(self, ct: Array, x: Value) -> Sequence[Value]:
         strides = self.strides or (1,) * x.ndim
@@ -80,7 +78,7 @@ def slice(
     Raises: OutOfBoundsError when 0 <= start <= limit <= size fails, ShapeError for wrong lengths.
     """
     x = lift(operand)
-    steps = None if strides is None or all(s == 1 for s in strides) else tuple(strides)
+    steps = None if strides is None else tuple(strides)
     return Slice(tuple(start_indices), tuple(limit_indices), steps).bind(x)
 
 
@@ -152,7 +150,9 @@ class Pad(Primitive):
         ]
         out = xp.full(grown, value, x.dtype)
         inside = [
-            builtins.slice(max(low, 0), max(low, 0) + max(0, (n - 1) * (interior + 1) + 1), interior + 1)
+            builtins.slice(
+                max(low, 0), max(low, 0) + max(0, (n - 1) * (interior + 1) + 1), interior + 1
+            )
             for n, (low, _, interior) in zip(x.shape, self.padding_config, strict=True)
         ]
         if x.size:
@@ -230,8 +230,8 @@ def wrap_index(index: Array, size: int) -> Array:
     """A traced index with negative values counted from the end of an axis of `size`."""
     if dtypes.is_unsigned(index.dtype):
         return index
-    from_end = add(index, constant(size, index))
-    return select_n(lt(index, constant(0, index)), index, from_end)
+    negative = lt(index, constant(0, index))
+    return select_n(negative, index, add(index, constant(size, index)))
 
 
 def as_index(i: ArrayLike, what: str) -> Array:
@@ -296,9 +296,7 @@ def _check_starts(what: str, starts: Sequence[ShapedArray], x: ShapedArray) -> N
 
 def _box(starts: Sequence[Any], sizes: Sequence[int], shape: Sequence[int]) -> tuple[Any, ...]:
     """The slices of a box of `sizes`, moved inside an array of `shape` where it sticks out."""
-    at = [
-        min(max(int(i), 0), n - size) for i, size, n in zip(starts, sizes, shape, strict=True)
-    ]
+    at = [min(max(int(i), 0), n - size) for i, size, n in zip(starts, sizes, shape, strict=True)]
     return tuple([builtins.slice(a, a + size) for a, size in zip(at, sizes, strict=True)])
 
 
@@ -406,14 +404,10 @@ def dynamic_slice(
 class DynamicUpdateSlice(Primitive):
     """The operand with a box that starts at given indices replaced; moved inside like its slice."""
 
-    def abstract(
-        self, x: ShapedArray, update: ShapedArray, *starts: ShapedArray
-    ) -> ShapedArray:
+    def abstract(self, x: ShapedArray, update: ShapedArray, *starts: ShapedArray) -> ShapedArray:
         _check_starts("dynamic_update_slice", starts, x)
         check_same_dtype("dynamic_update_slice", (x, update))
-        if update.ndim != x.ndim or any(
-            m > n for m, n in zip(update.shape, x.shape, strict=True)
-        ):
+        if update.ndim != x.ndim or any(m > n for m, n in zip(update.shape, x.shape, strict=True)):
             raise ShapeError(
                 "dynamic_update_slice: the update must have the operand's rank and be no larger, "
                 f"got {update} for {x}"

@@ -12,12 +12,11 @@ from typing import Any, ClassVar, NamedTuple, TypeVar, final
 
 import numpy as np
 
-from fstensor import ops
 from fstensor.array import Array, ArrayLike, lift
 from fstensor.core.aval import ShapedArray
 from fstensor.core.primitive import ZERO, Linear, MappedAxis, Primitive, Value, primitive
 from fstensor.errors import ShapeError
-from fstensor.ops.elementwise import add, div, mul, neg
+from fstensor.ops.elementwise import div, mul, neg
 from fstensor.ops.families import NUMBER, NUMERIC, ORDERED, Kind, check_same_dtype, constant
 from fstensor.ops.gather import (
     Boxes,
@@ -64,9 +63,7 @@ class Scattering(Primitive):
     takes: ClassVar[Kind] = NUMERIC
     ufunc: ClassVar[str]
 
-    def abstract(
-        self, x: ShapedArray, indices: ShapedArray, updates: ShapedArray
-    ) -> ShapedArray:
+    def abstract(self, x: ShapedArray, indices: ShapedArray, updates: ShapedArray) -> ShapedArray:
         self.takes.check(self.name, x)
         check_same_dtype(self.name, (x, updates))
         numbers = GatherDimensionNumbers(*self.dimension_numbers)
@@ -98,6 +95,11 @@ class Scattering(Primitive):
         out = xp.array(x, order="C")
         if not updates.size:
             return out
+        if plan.is_single:
+            box, inside = plan.only_box(indices)
+            if inside or self.mode is not GatherScatterMode.FILL_OR_DROP:
+                self.write_box(xp, out[box], updates)
+            return out
         starts = plan.starts(xp, indices)
         packed = updates.reshape(plan.packed).transpose(plan.from_output)
         packed = packed.reshape(plan.grid + tuple([x.shape[d] for d in plan.whole]))
@@ -108,9 +110,12 @@ class Scattering(Primitive):
                 points = [xp.broadcast_to(p, plan.grid)[inside] for p in points]
                 packed = packed[inside]
         if packed.size:
-            alone = math.prod(plan.grid) == 1 or (self.unique_indices and bool(points))
-            self.write(xp, out, plan, points, packed, alone)
+            self.write(xp, out, plan, points, packed, self.unique_indices and bool(points))
         return out
+
+    def write_box(self, xp: Any, box: Any, updates: Any) -> None:
+        """Change a box, a view, in place."""
+        getattr(xp, self.ufunc)(box, updates.reshape(box.shape), out=box)
 
     def write(
         self, xp: Any, out: Any, plan: Boxes, points: list[Any], updates: Any, alone: bool
@@ -215,6 +220,9 @@ class Scatter(Scattering):
     mode: GatherScatterMode
     unique_indices: bool
 
+    def write_box(self, xp: Any, box: Any, updates: Any) -> None:
+        box[...] = updates.reshape(box.shape)
+
     def write(
         self, xp: Any, out: Any, plan: Boxes, points: list[Any], updates: Any, alone: bool
     ) -> None:
@@ -294,7 +302,7 @@ class ScatterSub(Scattering):
     def write(
         self, xp: Any, out: Any, plan: Boxes, points: list[Any], updates: Any, alone: bool
     ) -> None:
-        # Subtraction is no reduction of the updates among themselves; their sum is.
+        # Differences cannot be combined pairwise as sums can.
         self.like(ScatterAdd).write(xp, out, plan, points, -updates, alone)
 
     def jvp(self, primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Any, Any]:

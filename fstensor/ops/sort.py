@@ -8,26 +8,24 @@ from typing import Any, final
 
 import numpy as np
 
-from fstensor import dtypes
 from fstensor.array import Array, ArrayLike, lift, normalize_axis
 from fstensor.core.aval import ShapedArray
 from fstensor.core.primitive import ZERO, MappedAxis, Primitive, Value, primitive
-from fstensor.errors import DtypeError, OptionError, ShapeError
+from fstensor.errors import OptionError, ShapeError
 from fstensor.ops.families import NUMERIC, ORDERED
 from fstensor.ops.gather import Gather, GatherDimensionNumbers, GatherScatterMode
 from fstensor.ops.index import batch_first
 from fstensor.ops.shape import broadcasted_iota, expand_dims
 
 
-def _follow(x: Array, order: Array, axis: int) -> Array:
-    """The elements of `x` at positions `order` along `axis`."""
+def _follow(x: Array, places: Array, axis: int) -> Array:
+    """The elements of `x` at places along `axis`: positions with one more axis of size 1."""
     others = tuple([d for d in range(x.ndim) if d != axis])
     numbers = GatherDimensionNumbers((), (axis,), (axis,), others, others)
     mode = GatherScatterMode.PROMISE_IN_BOUNDS
-    sizes = tuple([min(1, n) for n in x.shape[:axis]]) + (1,)
-    sizes += tuple([min(1, n) for n in x.shape[axis + 1 :]])
+    sizes = tuple([1 if d == axis else min(1, n) for d, n in enumerate(x.shape)])
     follow = Gather(numbers, None, False, mode, sizes, False)
-    return follow.bind(x, expand_dims(order, (order.ndim,)))
+    return follow.bind(x, places)
 
 
 @final
@@ -77,7 +75,8 @@ class Sort(Primitive):
         *outs, order = self.bind(*primals, broadcasted_iota(unsigned, shape, self.dimension))
         if not shape[self.dimension]:
             return outs, list(tangents)
-        pushed = [t if t is ZERO else _follow(t, order, self.dimension) for t in tangents]
+        places = expand_dims(order, (order.ndim,))
+        pushed = [t if t is ZERO else _follow(t, places, self.dimension) for t in tangents]
         return outs, pushed
 
     def batch(
@@ -154,7 +153,8 @@ class TopK(Primitive):
         values, positions = self.bind(*primals)
         if not values.size:
             return [values, positions], [values, ZERO]
-        return [values, positions], [_follow(tangents[0], positions, self.axis), ZERO]
+        places = expand_dims(positions, (positions.ndim,))
+        return [values, positions], [_follow(tangents[0], places, self.axis), ZERO]
 
     def batch(
         self, axis: MappedAxis, args: Sequence[Value], dims: Sequence[int | None]

@@ -93,8 +93,7 @@ def split_keys(key: Array, num: int) -> list[Array]:
 
 def unstack(x: Array) -> list[Array]:
     """The slices of `x` along its first axis."""
-    parts = [slice_in_dim(x, i, i + 1) for i in range(x.shape[0])]
-    return [squeeze(part, (0,)) for part in parts]
+    return [squeeze(slice_in_dim(x, i, i + 1), (0,)) for i in range(x.shape[0])]
 
 
 def fold_in(key: ArrayLike, data: ArrayLike) -> Array:

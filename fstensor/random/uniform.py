@@ -130,7 +130,10 @@ def randint(
 
 
 def _integer_bound(x: ArrayLike) -> Array:
-    value = lift(np.asarray(x) if isinstance(x, int) else x, what="randint")
+    own = dtypes.iinfo(dtypes.default_int())
+    if isinstance(x, int) and not own.min <= x <= own.max:
+        x = np.asarray(x)  # as wide as it must be
+    value = lift(x, what="randint")
     if dtypes.is_integer(value.dtype):
         return value
     return convert_element_type(value, dtypes.default_int())
@@ -189,7 +192,7 @@ def bernoulli(key: ArrayLike, p: ArrayLike = 0.5, shape: Any = None, mode: str =
 
 @functools.partial(jit, static_argnums=(2, 3))
 def _bernoulli(key: Array, p: Array, shape: tuple[int, ...], mode: str) -> Array:
-    chance = to_rank(p, shape, "bernoulli")
+    chance = to_rank(p, shape, "bernoulli") if p.ndim else p
     if mode == "low":
         return lt(uniform(key, shape, p.dtype), chance)
     coarse, fine = unstack(uniform(key, (2, *shape), p.dtype))

@@ -6,9 +6,7 @@ from tests.ops.harness import ALL, INEXACT, Case, Operand
 
 def joined(axis, *shapes, **options):
     def reference(*xs):
-        return np.moveaxis(
-            np.array([row for x in xs for row in np.moveaxis(x, axis, 0)]), 0, axis
-        )
+        return np.moveaxis(np.array([row for x in xs for row in np.moveaxis(x, axis, 0)]), 0, axis)
 
     return Case(ops.Concatenate(axis), tuple(map(Operand, shapes)), reference, **options)
 

@@ -86,7 +86,12 @@ ALONG = GatherDimensionNumbers((), (1,), (1,), (0,), (0,))
 PLANS = {
     "rows": ((4, 3), [[0], [2], [2], [3]], ROWS, (1, 3)),
     "columns": ((3, 4), [[0], [3], [0]], GatherDimensionNumbers((0,), (1,), (1,)), (3, 1)),
-    "middle": ((2, 4, 3), [[[0], [3]], [[1], [1]]], GatherDimensionNumbers((0, 3), (1,), (1,)), (2, 1, 3)),
+    "middle": (
+        (2, 4, 3),
+        [[[0], [3]], [[1], [1]]],
+        GatherDimensionNumbers((0, 3), (1,), (1,)),
+        (2, 1, 3),
+    ),
     "points": ((4, 3), [[0, 0], [2, 3], [2, 3]], POINTS, (1, 1)),
     "windows": ((6,), [[0], [2], [3]], GatherDimensionNumbers((1,), (), (0,)), (3,)),
     "windows-first": ((5, 4), [[0, 1], [3, 0]], GatherDimensionNumbers((0, 1), (), (0, 1)), (2, 3)),
@@ -106,6 +111,7 @@ PLANS = {
     "no-places": ((4, 3), np.zeros((0, 1)), ROWS, (1, 3)),
     "empty-rows": ((4, 0), [[0], [1]], ROWS, (1, 0)),
     "no-axes": ((3,), np.zeros((2, 0)), GatherDimensionNumbers((1,), (), ()), (3,)),
+    "scalar-once": ((), np.zeros(0), GatherDimensionNumbers((), (), ()), ()),
     "scalar": ((), np.zeros((2, 0)), GatherDimensionNumbers((), (), ()), ()),
 }
 # Some boxes stick out, on both sides.

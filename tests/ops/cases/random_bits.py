@@ -1,4 +1,4 @@
-"""The reference is the generator written out with Python's integers, from the paper's definition."""
+"""The reference is the generator written out with Python's integers, as the paper defines it."""
 
 import itertools
 

@@ -49,9 +49,7 @@ def by_search(better):
             out = np.zeros(x.shape[:-1], int)
             for place in itertools.product(*map(range, out.shape)):
                 row = x[place].tolist()
-                out[place] = next(
-                    (i for i, v in enumerate(row) if v != v), row.index(better(row))
-                )
+                out[place] = next((i for i, v in enumerate(row) if v != v), row.index(better(row)))
             return out
 
         return reference
@@ -110,7 +108,9 @@ CASES = [
     *cases(ops.ReduceProd, fold(np.multiply, 1), [*REDUCED, *EMPTY], ALL, low=-1.5, high=1.5),
     *cases(ops.ReduceMax, largest, [*REDUCED, ((0, 3), (1,))], (*REALS, *BOOL), apart=True),
     *cases(ops.ReduceMin, smallest, [*REDUCED, ((0, 3), (1,))], (*REALS, *BOOL), apart=True),
-    *cases(ops.ReduceAnd, fold(np.bitwise_and, -1), [REDUCED[0]], ("int32", "int64"), low=0, high=9),
+    *cases(
+        ops.ReduceAnd, fold(np.bitwise_and, -1), [REDUCED[0]], ("int32", "int64"), low=0, high=9
+    ),
     *cases(ops.ReduceAnd, fold(np.bitwise_and, True), [*REDUCED, *EMPTY], BOOL),
     *cases(ops.ReduceOr, fold(np.bitwise_or, 0), [*REDUCED, *EMPTY], (*INTEGERS, *BOOL)),
     *cases(ops.ReduceXor, fold(np.bitwise_xor, 0), [*REDUCED, *EMPTY], (*INTEGERS, *BOOL)),

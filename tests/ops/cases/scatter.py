@@ -48,7 +48,14 @@ def primitive_output(plan):
 
 
 DISTINCT = ((4, 3), [[3], [0], [2]], PLANS["rows"][2], (1, 3))
-KINDS = (ops.Scatter, ops.ScatterAdd, ops.ScatterSub, ops.ScatterMul, ops.ScatterMin, ops.ScatterMax)
+KINDS = (
+    ops.Scatter,
+    ops.ScatterAdd,
+    ops.ScatterSub,
+    ops.ScatterMul,
+    ops.ScatterMin,
+    ops.ScatterMax,
+)
 
 CASES = [
     *(case(ops.ScatterAdd, plan, label=name, dtypes=FLOATS) for name, plan in PLANS.items()),

@@ -38,7 +38,8 @@ def top(shape, k, axis, values=None, **options):
     def reference(x):
         values, places = [], []
         for line in np.moveaxis(x, axis, -1).reshape(-1, x.shape[axis]):
-            order = sorted(range(len(line)), key=lambda i: (not line[i] != line[i], -float(line[i])))
+            keys = [(not np.isnan(v), -float(v)) for v in line]
+            order = sorted(range(len(line)), key=keys.__getitem__)
             places.append(order[:k])
             values.append([line[i] for i in order[:k]])
         rest = [n for d, n in enumerate(x.shape) if d != axis]
