@@ -69,9 +69,18 @@ class Neg(Unary):
         return [neg(ct)]
 
 
+class _JointlyLinear(Binary):
+    """An operation that is linear in both operands together: its tangent is itself of tangents."""
+
+    def jvp(self, primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Any, Any]:
+        if any(t is ZERO for t in tangents):
+            return super().jvp(primals, tangents)
+        return self.bind(*primals), self.bind(*tangents)
+
+
 @final
 @primitive("add")
-class Add(Binary):
+class Add(_JointlyLinear):
     """Elementwise sum, x + y. For bools: logical or."""
 
     def impl(self, xp: Any, x: Any, y: Any) -> Any:
@@ -88,7 +97,7 @@ class Add(Binary):
 
 @final
 @primitive("sub")
-class Sub(Binary):
+class Sub(_JointlyLinear):
     """Elementwise difference, x - y."""
 
     takes = NUMBER

@@ -221,7 +221,7 @@ class Squeeze(Structural):
         return xp.squeeze(x, self.dimensions)
 
     def transpose(self, ct: Array, x: Value) -> Sequence[Value]:
-        return [reshape(ct, x.shape)]
+        return [expand_dims(ct, self.dimensions)]
 
     def batch(
         self, axis: MappedAxis, args: Sequence[Value], dims: Sequence[int | None]

@@ -28,6 +28,11 @@ def _follow(x: Array, places: Array, axis: int) -> Array:
     return follow.bind(x, places)
 
 
+def _ordered(key: Any) -> Any:
+    """A key that NumPy puts in order: it knows no place for the NaN of the extension dtypes."""
+    return key.astype(np.float32) if key.dtype.kind == "V" else key
+
+
 @final
 @primitive("sort")
 class Sort(Primitive):
@@ -59,10 +64,12 @@ class Sort(Primitive):
 
     def impl(self, xp: Any, *xs: Any) -> Any:
         if len(xs) == 1:
-            return [xp.sort(xs[0], self.dimension, kind="stable")]
+            key = _ordered(xs[0])
+            return [xp.sort(key, self.dimension, kind="stable").astype(xs[0].dtype, copy=False)]
         order = None
         for key in reversed(xs[: self.num_keys]):
             # Each key's stable order keeps that of the later keys among its equals.
+            key = _ordered(key)
             if order is not None:
                 key = xp.take_along_axis(key, order, self.dimension)
             step = xp.argsort(key, self.dimension, kind="stable")
@@ -144,7 +151,7 @@ class TopK(Primitive):
     def impl(self, xp: Any, x: Any) -> Any:
         # The reverse of an ascending stable order has equals backwards; sorting the reversed
         # array puts them right.
-        backwards = xp.argsort(xp.flip(x, self.axis), self.axis, kind="stable")
+        backwards = xp.argsort(xp.flip(_ordered(x), self.axis), self.axis, kind="stable")
         order = x.shape[self.axis] - 1 - xp.flip(backwards, self.axis)
         chosen = order[(slice(None),) * self.axis + (slice(0, self.k),)]
         return xp.take_along_axis(x, chosen, self.axis), chosen.astype(np.int32)

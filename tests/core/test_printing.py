@@ -59,7 +59,20 @@ def text_of(parameter):
         ((VECTOR,), "(ShapedArray(float32[3]),)"),
         ((), "()"),
     ],
-    ids=str,
+    ids=[
+        "int",
+        "None",
+        "tuple",
+        "str",
+        "dtype",
+        "enum",
+        "builtin",
+        "lambda",
+        "set",
+        "aval",
+        "avals",
+        "empty",
+    ],  # fmt: skip
 )
 def test_parameters(parameter, text):
     assert text_of(parameter) == f"a:f32[3] = probe[parameter={text}] b"

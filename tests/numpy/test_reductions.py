@@ -83,9 +83,7 @@ def test_running_totals(name, case, data):
 def test_nan_is_left_out(name, axis):
     x = values((3, 4), "float64")
     x[0, 1] = x[1] = np.nan
-    with np.testing.suppress_warnings() as quiet:
-        quiet.filter(RuntimeWarning)
-        expected = getattr(np, name)(x, axis)
+    expected = getattr(np, name)(x, axis)
     check(getattr(fnp, name)(x, axis), expected, "float64")
     i = values((3, 4), "int32")
     check(getattr(fnp, name)(i, axis), getattr(np, name)(i.astype("int64"), axis), factor=20)
@@ -101,7 +99,7 @@ def test_nanargmax():
     x = np.array([[np.nan, 1.0, 3.0], [np.nan, np.nan, np.nan], [2.0, np.nan, -1.0]])
     assert fnp.nanargmax(x, 1).tolist() == [2, -1, 0]
     assert fnp.nanargmin(x, 1).tolist() == [1, -1, 2]
-    assert fnp.nanargmin(x, 0).tolist() == np.nanargmin(x[[0, 2]], 0).tolist()[:1] + [0, 2] or True
+    assert fnp.nanargmin(x, 0).tolist() == [2, 0, 2]
     assert int(fnp.nanargmax(x)) == 2
 
 

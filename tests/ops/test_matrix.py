@@ -186,9 +186,7 @@ def test_batch_of_jvp_and_vjp(case, dtype):
 # Primitives without cases here, with the file that tests them.
 TESTED_ELSEWHERE = {
     "jit": "tests/transforms/test_jit.py",
-    **dict.fromkeys(
-        ["psum", "pmax", "pmin", "axis_index"], "tests/transforms/test_collectives.py"
-    ),
+    **dict.fromkeys(["psum", "pmax", "pmin", "axis_index"], "tests/transforms/test_collectives.py"),
 }
 
 
