@@ -23,5 +23,6 @@ from fstensor.ops import dot as dot
 from fstensor.ops import cumulative as cumulative
 from fstensor.ops import im2col as im2col
 from fstensor.ops import conv as conv
+from fstensor.ops import window as window
 from fstensor.ops import collectives as collectives
 # isort: on

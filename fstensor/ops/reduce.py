@@ -8,9 +8,18 @@ from typing import Any, ClassVar, TypeVar, final
 import numpy as np
 
 from fstensor import dtypes, ops
-from fstensor.array import Array, ArrayLike, DtypeLike, lift, normalize_axes, normalize_axis
+from fstensor.array import (
+    Array,
+    ArrayLike,
+    ConcreteArray,
+    DtypeLike,
+    lift,
+    normalize_axes,
+    normalize_axis,
+)
 from fstensor.core.aval import ShapedArray
 from fstensor.core.primitive import ZERO, MappedAxis, Primitive, Value, primitive
+from fstensor.core.trace import JaxprTrace, current_trace
 from fstensor.errors import AxisError, DtypeError, ShapeError
 from fstensor.ops.elementwise import div, mul
 from fstensor.ops.families import BITS, NUMERIC, ORDERED, Kind
@@ -337,3 +346,65 @@ def argmin(operand: ArrayLike, axis: int, index_dtype: DtypeLike) -> Array:
     x = lift(operand, what="argmin")
     axes = (normalize_axis(axis, x.ndim, "argmin"),)
     return ArgMin(axes, dtypes.canonical(index_dtype)).bind(x)
+
+
+def neutral(monoid: str, dtype: np.dtype[Any]) -> Any:
+    """The value that changes nothing: for "add", "mul", "max", "min", "and", "or" or "xor"."""
+    if monoid in ("add", "or", "xor"):
+        return 0
+    if monoid == "mul":
+        return 1
+    if monoid == "and":
+        return True if dtypes.is_bool(dtype) else np.bitwise_not(np.zeros((), dtype)).item()
+    lowest = monoid == "max"
+    if dtypes.is_bool(dtype):
+        return not lowest
+    if dtypes.is_integer(dtype):
+        bounds = dtypes.iinfo(dtype)
+        return bounds.min if lowest else bounds.max
+    infinity = -np.inf if lowest else np.inf
+    if np.isinf(np.asarray(infinity).astype(dtype)):
+        return infinity
+    return float(dtypes.finfo(dtype).min if lowest else dtypes.finfo(dtype).max)
+
+
+def is_neutral(x: Array, monoid: str) -> bool:
+    """Whether `x` is known to be the neutral scalar."""
+    return isinstance(x, ConcreteArray) and bool(x._buffer.item() == neutral(monoid, x.dtype))
+
+
+_MONOIDS = ("add", "mul", "max", "min", "and", "or", "xor")
+
+
+def monoid_of(computation: Callable[[Any, Any], Any], dtype: np.dtype[Any]) -> str:
+    """The name of the one operation that `computation` applies to two scalars, "" for others."""
+    known = {max: "max", min: "min"}.get(computation) if callable(computation) else None
+    if known is not None:
+        return known
+    trace = JaxprTrace("reduce", getattr(computation, "__name__", "computation"))
+    scalar = ShapedArray((), dtype)
+    try:
+        x, y = trace.new_input(scalar), trace.new_input(scalar)
+        with current_trace(trace):
+            out = computation(x, y)
+        eqns = trace.builder.eqns
+        if len(eqns) != 1 or not isinstance(out, Array):
+            return ""
+        operands = [*eqns[0].invars]
+        same = (
+            operands in ([x.var, y.var], [y.var, x.var]) and trace.atom(out) is eqns[0].outvars[0]
+        )
+        return eqns[0].primitive.name if same and eqns[0].primitive.name in _MONOIDS else ""
+    finally:
+        trace.alive = False
+
+
+_BY_MONOID: dict[str, Callable[[ArrayLike, Sequence[int]], Array]] = {
+    "add": reduce_sum,
+    "mul": reduce_prod,
+    "max": reduce_max,
+    "min": reduce_min,
+    "and": reduce_and,
+    "or": reduce_or,
+    "xor": reduce_xor,
+}

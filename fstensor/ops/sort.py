@@ -30,7 +30,7 @@ def _follow(x: Array, places: Array, axis: int) -> Array:
 
 def _ordered(key: Any) -> Any:
     """A key that NumPy puts in order: it knows no place for the NaN of the extension dtypes."""
-    return key.astype(np.float32) if key.dtype.kind == "V" else key
+    return key if key.dtype.isbuiltin == 1 else key.astype(np.float32)
 
 
 @final

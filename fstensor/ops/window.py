@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple, final
@@ -11,15 +12,14 @@ from fstensor.array import Array, ArrayLike, lift
 from fstensor.core.aval import ShapedArray
 from fstensor.core.primitive import ZERO, MappedAxis, Primitive, Value, primitive
 from fstensor.errors import OptionError, ShapeError
-from fstensor.ops import index
 from fstensor.ops.conv import as_pads, padtype_to_pads
-from fstensor.ops.elementwise import max as maximum
-from fstensor.ops.elementwise import min as minimum
+from fstensor.ops.elementwise import add, max, min
 from fstensor.ops.families import NUMERIC, ORDERED, Kind, beside, check_same_dtype, constant
 from fstensor.ops.im2col import dilated, window_places
-from fstensor.ops.index import Pad, batch_first, pad
+from fstensor.ops.index import Pad, batch_first, pad, slice_in_dim
+from fstensor.ops.index import slice as slice_static
 from fstensor.ops.reduce import is_neutral, monoid_of, neutral, wide_accumulator
-from fstensor.ops.shape import full, zeros_of
+from fstensor.ops.shape import broadcast_in_dim, zeros_of
 
 
 class Step(NamedTuple):
@@ -296,7 +296,7 @@ class SelectAndGatherAdd(Selection):
         if dense:
             return [scattered, None]
         starts = [0] * ct.ndim
-        return [index.slice(scattered, starts, scattered.shape, self.base_dilation), None]
+        return [slice_static(scattered, starts, scattered.shape, self.base_dilation), None]
 
 
 @final
@@ -371,6 +371,7 @@ _BY_MONOID: dict[str, Callable[..., Windowed]] = {
     "max": ReduceWindowMax,
     "min": ReduceWindowMin,
 }
+_FUNCTIONS = {"add": add, "max": max, "min": min}
 
 
 def reduce_window(
@@ -385,11 +386,12 @@ def reduce_window(
 ) -> Array:
     """Combines the elements of each window that moves over `operand`, and `init_value`.
 
-    init_value: a scalar; the elements of the padding, and those between dilated ones, are it too.
+    init_value: a scalar, combined once with each window. Elements of the padding do not count.
     computation: an associative and commutative function of two arrays, applied elementwise.
         Sums, maxima and minima (`lax.add`, `lax.max`, `lax.min`, or functions that do the same)
         have operations of their own; other functions are applied to all windows at once, one after
-        another to the elements of the window.
+        another to the elements of the window. When it is not one of lax's, init_value must be
+        neutral to it: the padding is filled with that.
     padding: pairs (low, high), or "VALID", "SAME", "SAME_LOWER" as in `padtype_to_pads`.
     Shapes: along each axis floor((padded size - dilated window) / stride) + 1 places.
     Raises: OptionError when parameters do not fit the rank, DtypeError, ShapeError.
@@ -416,15 +418,28 @@ def reduce_window(
         "window_strides": strides,
     }
     monoid = monoid_of(computation, x.dtype)
-    apply = _BY_MONOID.get(monoid or "", ReduceWindowSum)(**given)
+    if dtypes.is_bool(x.dtype):
+        monoid = {"or": "max", "and": "min"}.get(monoid, monoid)
+    apply = _BY_MONOID.get(monoid, ReduceWindowSum)(**given)
     if monoid in _BY_MONOID and is_neutral(init, monoid):
         return apply.bind(x)
-    # For its checks of the parameters, which hold for other functions too.
-    shape = apply.reduced_shape(x.aval)
-    padded = pad(x, init, apply.padding_config)
     if monoid in _BY_MONOID:
-        dense = {**given, "base_dilation": ones, "padding": ((0, 0),) * x.ndim}
-        inside = _BY_MONOID[monoid](**dense).bind(padded)
+        inside = apply.bind(x)
     else:
-        inside = _fold(computation, padded, apply.steps())
-    return computation(full(shape, 0, x.dtype) if False else _spread(init, shape), inside)
+        apply.reduced_shape(x.aval)  # checks the parameters, which are the same for all functions
+        filling = constant(neutral(monoid, x.dtype), x) if monoid else init
+        inside = _fold(computation, pad(x, filling, apply.padding_config), apply.steps())
+    start = broadcast_in_dim(init, inside.shape, ())
+    return _FUNCTIONS.get(monoid, computation)(start, inside)
+
+
+def _fold(computation: Callable[[Any, Any], Any], x: Array, steps: Sequence[Step]) -> Array:
+    for step in steps:
+        count = step.places(x.shape[step.axis])
+        parts = []
+        for k in range(step.size):
+            start = builtins.min(k * step.dilation, x.shape[step.axis])
+            stop = start + dilated(count, step.stride)
+            parts.append(slice_in_dim(x, start, stop, step.stride, step.axis))
+        x = functools.reduce(computation, parts)
+    return x
