@@ -9,7 +9,6 @@ this file stays below it.
 from __future__ import annotations
 
 import functools
-import functools
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
@@ -264,7 +263,16 @@ class Array:
         return fnp.array_namespace(api_version)
 
     def __dlpack__(self, **kwargs: Any) -> Any:
+        """A read-only view; a copy for consumers that know nothing of read-only arrays."""
         buffer = self.concretize(ConcretizationTypeError, "the DLPack capsule of")
+        if isinstance(buffer, np.ndarray):
+            # Read-only memory can be told apart since DLPack 1.0.
+            knows_read_only = (kwargs.get("max_version") or (0, 0)) >= (1, 0)
+            if knows_read_only or kwargs.get("copy") is False:
+                buffer = buffer.view()
+                buffer.flags.writeable = False
+            else:
+                buffer = buffer.copy()
         return buffer.__dlpack__(**kwargs)
 
     def __dlpack_device__(self) -> tuple[Any, Any]:
@@ -532,10 +540,18 @@ def _plain(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def lift(x: Any, dtype: np.dtype[Any] | None = None, what: str = "array argument") -> Array:
-    """`x` as an Array, without a copy. A Python scalar becomes weak, or strong of `dtype`.
+    """`x` as an Array. A Python scalar becomes weak, or strong of `dtype`.
 
+    An ndarray that its owner could still write into is copied, since the Array must not change.
     Raises: ArgumentError for what is not array-like, with a hint for lists.
     """
+    if isinstance(x, np.ndarray) and x.flags.writeable:
+        return from_buffer(_plain(x.copy()))
+    return borrow(x, dtype, what)
+
+
+def borrow(x: Any, dtype: np.dtype[Any] | None = None, what: str = "array argument") -> Array:
+    """`lift` without the copy: for an operation that is done with `x` before it returns."""
     if isinstance(x, Array):
         return x
     if isinstance(x, np.ndarray):

@@ -96,6 +96,7 @@ from fstensor.ops.logical import (
 from fstensor.ops.reduce import (
     argmax,
     argmin,
+    reduce,
     reduce_and,
     reduce_max,
     reduce_min,
@@ -144,6 +145,7 @@ from fstensor.ops.transcendental import (
     tan,
     tanh,
 )
+from fstensor.ops.window import reduce_window
 
 __all__ = [
     "ConvDimensionNumbers",
@@ -247,12 +249,14 @@ __all__ = [
     "psum",
     "real",
     "reciprocal",
+    "reduce",
     "reduce_and",
     "reduce_max",
     "reduce_min",
     "reduce_or",
     "reduce_prod",
     "reduce_sum",
+    "reduce_window",
     "reduce_xor",
     "rem",
     "reshape",

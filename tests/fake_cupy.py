@@ -35,6 +35,12 @@ class ndarray:
     def __array_function__(self, func, types, args, kwargs):
         return _lifted(func)(*args, **kwargs)
 
+    def __setattr__(self, name, value):
+        if name == "_values":
+            object.__setattr__(self, name, value)
+        else:  # real and imag
+            setattr(self._values, name, _lower(value))
+
     def get(self):
         return self._values.copy()
 
@@ -54,6 +60,9 @@ class ndarray:
 
     def __index__(self):
         return operator.index(self._values)
+
+    def __float__(self):
+        return float(self._values)
 
     def __getitem__(self, index):
         return _lifted(operator.getitem)(self, index)
@@ -135,9 +144,9 @@ class Module:
     cuda = SimpleNamespace(Device=_Device, runtime=SimpleNamespace(getDeviceCount=lambda: 1))
 
     @staticmethod
-    def asarray(x, dtype=None):
+    def asarray(x, dtype=None, order=None):
         values = x._values if isinstance(x, ndarray) else np.asarray(x)
-        return ndarray(values if dtype is None else values.astype(dtype))
+        return ndarray(np.asarray(values, dtype, order=order))
 
     array = asarray
 

@@ -8,6 +8,7 @@ CONTRIBUTING.md, and `fstensor/ops/elementwise.py` for the shortest examples.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
@@ -171,7 +172,7 @@ def primitive(name: str) -> Callable[[type[P]], type[P]]:
     def register(cls: type[P]) -> type[P]:
         if name in registry:
             raise ValueError(f"two primitives are named {name!r}")
-        if cls.__dict__.get("__annotations__"):
+        if inspect.get_annotations(cls):
             cls = dataclasses.dataclass(frozen=True, repr=False)(cls)
         else:
             # All instances are equal, and what a dataclass generates would only be slower.

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import TracebackType
 from typing import Any, NoReturn, final
 
 import numpy as np
 
 from fstensor import device
-from fstensor.array import Array, ConcreteArray, lift
+from fstensor.array import Array, ConcreteArray, borrow, lift
 from fstensor.core import source_info
 from fstensor.core.aval import ShapedArray
 from fstensor.core.jaxpr import Atom, DebugInfo, Eqn, Jaxpr, Literal, Var
@@ -128,7 +128,7 @@ class EvalTrace(Trace):
             return self._process_lifted(primitive, args)
         out_avals = primitive.infer(tuple(avals))
         xp: Any = np
-        if not on_cpu or (not args and not device.default_is_cpu()):
+        if not on_cpu or not device.default_is_cpu():
             xp, buffers = device.unify(buffers)
         # NumPy's floating-point warnings are off in this context: IEEE results, in silence.
         out = state.quiet.run(primitive.impl, xp, *buffers)
@@ -139,7 +139,7 @@ class EvalTrace(Trace):
         return ConcreteArray(out, out_avals)
 
     def _process_lifted(self, primitive: Primitive, args: Sequence[Any]) -> Any:
-        lifted = [lift(x, what=primitive.name) for x in args]
+        lifted = [borrow(x, what=primitive.name) for x in args]
         for x in lifted:
             if isinstance(x, Tracer):
                 x.check_alive()
@@ -298,7 +298,7 @@ class JaxprTrace(Trace):
         """The atom of an output or operand."""
         if x.__class__ is JaxprTracer and x._trace is self:
             return x._var
-        return self.builder.constant(lift_owned(x))
+        return self.builder.constant(lift(x))
 
     def process(self, primitive: Primitive, args: Sequence[Any]) -> Any:
         invars = [self.atom(x) for x in args]
@@ -329,7 +329,7 @@ class PartialTrace(Trace):
         return x.__class__ is JaxprTracer and x._trace is self
 
     def atom(self, x: Any) -> Atom:
-        return x._var if self.is_unknown(x) else self.builder.constant(lift_owned(x))
+        return x._var if self.is_unknown(x) else self.builder.constant(lift(x))
 
     def process(self, primitive: Primitive, args: Sequence[Any]) -> Any:
         for x in args:
@@ -346,10 +346,22 @@ class PartialTrace(Trace):
         return tracers if primitive.multiple_results else tracers[0]
 
 
-def lift_owned(x: Any) -> Array:
-    """`lift`, with a copy of an ndarray that its owner could still write into."""
-    if isinstance(x, Array):
-        return x
-    if isinstance(x, np.ndarray) and x.flags.writeable:
-        x = x.copy()
-    return lift(x)
+def beside(arrays: Sequence[Any]) -> AbstractContextManager[None]:
+    """A block in which new arrays are made on the device of the first of `arrays` on a GPU."""
+    for x in arrays:
+        if isinstance(x, ConcreteArray) and x._buffer.__class__ is not _ndarray:
+            return device.default_device(x.device)
+    return _NOTHING
+
+
+_NOTHING: AbstractContextManager[None] = nullcontext()
+
+
+def operand(x: Any, what: str = "array argument") -> Array:
+    """`x` as an Array, for an operation whose result never shares its operands' memory.
+
+    Computed at once, the operation is done with an ndarray when it returns, and nothing is copied;
+    recorded, it refers to the array later.
+    Raises: ArgumentError for what is not array-like.
+    """
+    return borrow(x, what=what) if state.trace is EVAL else lift(x, what=what)

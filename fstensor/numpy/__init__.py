@@ -157,6 +157,7 @@ from fstensor.numpy.index_tools import (
 )
 from fstensor.numpy.indexing import getitem as getitem
 from fstensor.numpy.indexing import ix_, put_along_axis, take, take_along_axis
+from fstensor.numpy.info import __array_namespace_info__
 from fstensor.numpy.joining import (
     append,
     array_split,
@@ -372,6 +373,7 @@ unsignedinteger, inexact, floating = _np.unsignedinteger, _np.inexact, _np.float
 complexfloating = _np.complexfloating
 
 __all__ = [
+    "__array_namespace_info__",
     "abs",
     "absolute",
     "acos",

@@ -12,8 +12,7 @@ import numpy as np
 
 from fstensor import device as device_lib
 from fstensor import dtypes, lax
-from fstensor.array import Array, ArrayLike, DtypeLike, from_buffer, is_array_like, lift
-from fstensor.core.trace import lift_owned
+from fstensor.array import Array, ArrayLike, DtypeLike, borrow, from_buffer, is_array_like, lift
 from fstensor.device import Device
 from fstensor.errors import ArgumentError, OptionError, ShapeError
 from fstensor.numpy.promote import (
@@ -59,8 +58,7 @@ def asarray(
     if isinstance(a, Array):
         result = a if target is None else converted(a, target)
     elif isinstance(a, np.ndarray):
-        own = lift(a.astype(target)) if target not in (None, a.dtype) else lift_owned(a)
-        result = own
+        result = lift(a) if target in (None, a.dtype) else from_buffer(a.astype(target))
     elif isinstance(a, (bool, int, float, complex)):
         result = lift(a, target)
     elif isinstance(a, (list, tuple)):
@@ -106,7 +104,7 @@ def _without_copy(a: Any, dtype: np.dtype[Any] | None) -> Array:
         raise OptionError(
             f"asarray: copy=False takes an array, got {type(a).__name__}, which must be copied"
         )
-    result = lift(a)
+    result = borrow(a)
     if dtype is not None and result.dtype != dtype:
         raise OptionError(
             f"asarray: copy=False cannot convert, got {result.aval} for dtype {dtypes.name(dtype)}"

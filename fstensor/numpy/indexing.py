@@ -20,7 +20,7 @@ from fstensor.array import Array, ArrayLike, ConcreteArray, lift, normalize_axis
 from fstensor.core.aval import ShapedArray
 from fstensor.core.primitive import Primitive
 from fstensor.core.state import state
-from fstensor.core.trace import EVAL, lift_owned
+from fstensor.core.trace import EVAL
 from fstensor.errors import (
     ArgumentError,
     DtypeError,
@@ -304,7 +304,7 @@ def take(
 
 def _take_places(given: Any, aval: ShapedArray, axis: int, mode: str | None) -> Array:
     if mode in ("clip", "wrap"):
-        i = as_index(lift_owned(given), "take")
+        i = as_index(lift(given), "take")
         if mode == "clip" or not aval.shape[axis]:
             return i
         n = constant(aval.shape[axis], i)
@@ -328,7 +328,7 @@ def take_along_axis(
         from the end, but for "clip".
     Raises: ShapeError when shapes do not fit, DtypeError for indices that are no integers.
     """
-    x, i = lift(arr, what="take_along_axis"), lift_owned(indices)
+    x, i = lift(arr, what="take_along_axis"), lift(indices)
     if not dtypes.is_integer(i.dtype):
         raise DtypeError(f"take_along_axis: indices must be integers, got {i.aval}")
     if axis is None:
@@ -388,7 +388,7 @@ def put_along_axis(
             "put_along_axis: arrays are immutable, got inplace=True; pass inplace=False and use "
             "the result"
         )
-    x, i = lift(arr, what="put_along_axis"), lift_owned(indices)
+    x, i = lift(arr, what="put_along_axis"), lift(indices)
     if axis is None:
         flat = put_along_axis(reshape(x, (x.size,)), i, values, 0, False, mode=mode)
         return reshape(flat, x.shape)
@@ -418,7 +418,7 @@ def convert_value(value: ArrayLike, x: Array, what: str) -> Array:
     is_scalar = isinstance(value, (bool, int, float, complex))
     if isinstance(value, complex) and not dtypes.is_complex(x.dtype):
         raise DtypeError(f"{what}: a complex value has no place in a real array, got {x.aval}")
-    new = lift(value, x.dtype if is_scalar else None, what) if is_scalar else lift_owned(value)
+    new = lift(value, x.dtype if is_scalar else None, what) if is_scalar else lift(value)
     if new.dtype == x.dtype:
         return new
     if dtypes.is_complex(new.dtype) and not dtypes.is_complex(x.dtype):
@@ -451,6 +451,6 @@ def ix_(*args: ArrayLike) -> tuple[Array, ...]:
         _, operands = parse(i)
         if not operands or len(operands[0].shape) != 1:
             raise ShapeError(f"ix_: index {k} must have one dimension, got {arg!r}")
-        vector = lift_owned(operands[0])
+        vector = lift(operands[0])
         outs.append(expand_dims(vector, [d for d in range(len(args)) if d != k]))
     return tuple(outs)

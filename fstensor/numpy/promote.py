@@ -14,34 +14,17 @@ import numpy as np
 
 from fstensor import dtypes, lax
 from fstensor.array import Array, ArrayLike, ConcreteArray, is_array_like, lift
-from fstensor.core.state import state
-from fstensor.core.trace import EVAL, lift_owned
+from fstensor.core.trace import operand as operand
 from fstensor.errors import ArgumentError
 from fstensor.ops.convert import ConvertElementType
-
-
-def operand(x: ArrayLike, what: str) -> Array:
-    """`x` as an Array, for an operation whose result never shares its memory.
-
-    An ndarray is not copied on the way into an operation that is computed at once. One that is
-    recorded must not change any more, so a copy is kept of what its owner could write into.
-    Raises: ArgumentError for what is not array-like.
-    """
-    if isinstance(x, Array):
-        return x
-    if isinstance(x, np.ndarray) and state.trace is not EVAL:
-        return lift_owned(x)
-    return lift(x, what=what)
 
 
 def owned(x: ArrayLike, what: str) -> Array:
     """`x` as an Array in memory that nobody writes into: for an operation that may return a view.
 
-    Raises: ArgumentError for what is not array-like.
+    `operand` is for those that never do. Raises: ArgumentError for what is not array-like.
     """
-    if isinstance(x, Array):
-        return x
-    return lift_owned(x) if isinstance(x, np.ndarray) else lift(x, what=what)
+    return lift(x, what=what)
 
 
 def inexact(what: str, x: ArrayLike) -> Array:

@@ -159,9 +159,9 @@ def digitize(x: ArrayLike, bins: ArrayLike, right: bool = False) -> Array:
     n = edges.shape[0]
     if n == 0:
         return lax.full(x.shape, 0, dtypes.default_int())
-    side, other = ("left", "right") if right else ("right", "left")
+    side = "left" if right else "right"
     increasing = searchsorted(edges, x, side)
-    reverse = searchsorted(lax.rev(edges, (0,)), x, other)
+    reverse = searchsorted(lax.rev(edges, (0,)), x, side)
     decreasing = lax.sub(constant(n, reverse), reverse)
     first = lax.index_in_dim(edges, 0, 0, keepdims=False)
     last = lax.index_in_dim(edges, n - 1, 0, keepdims=False)

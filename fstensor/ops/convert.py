@@ -202,7 +202,7 @@ class Complex(Binary):
         return dtypes.to_complex(dtype)
 
     def impl(self, xp: Any, x: Any, y: Any) -> Any:
-        out = xp.empty(xp.broadcast(x, y).shape, dtypes.to_complex(x.dtype))
+        out = xp.empty(np.broadcast_shapes(x.shape, y.shape), dtypes.to_complex(x.dtype))
         out.real = x
         out.imag = y
         return out

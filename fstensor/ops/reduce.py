@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeVar, final
 
 import numpy as np
 
-from fstensor import dtypes, ops
+from fstensor import dtypes, ops, tree
 from fstensor.array import (
     Array,
     ArrayLike,
@@ -20,9 +21,9 @@ from fstensor.array import (
 from fstensor.core.aval import ShapedArray
 from fstensor.core.primitive import ZERO, MappedAxis, Primitive, Value, primitive
 from fstensor.core.trace import JaxprTrace, current_trace
-from fstensor.errors import AxisError, DtypeError, ShapeError
+from fstensor.errors import AxisError, DtypeError, ShapeError, TreeError
 from fstensor.ops.elementwise import div, mul
-from fstensor.ops.families import BITS, NUMERIC, ORDERED, Kind
+from fstensor.ops.families import BITS, NUMERIC, ORDERED, Kind, beside, check_same_dtype
 
 
 class Reduction(Primitive):
@@ -92,24 +93,18 @@ class ReduceProd(Reduction):
     def jvp(self, primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Any, Any]:
         (x,), (t,) = primals, tangents
         out = self.bind(x)
-        rows, directions = self._as_rows(x), self._as_rows(t)
+        rows, directions = _front(x, self.axes), _front(t, self.axes)
         others = mul(_product_of_earlier(rows), _product_of_earlier(rows, reverse=True))
-        tangent = ReduceSum((0,)).bind(mul(directions, others))
-        return out, ops.shape.reshape(tangent, out.shape)
-
-    def _as_rows(self, x: Array) -> Array:
-        """The reduced elements along axis 0, all others along axis 1."""
-        kept = [i for i in range(x.ndim) if i not in self.axes]
-        count = int(np.prod([x.shape[a] for a in self.axes], dtype=int))
-        others = int(np.prod([x.shape[i] for i in kept], dtype=int))
-        return ops.shape.reshape(ops.shape.transpose(x, (*self.axes, *kept)), (count, others))
+        return out, ReduceSum((0,)).bind(mul(directions, others))
 
 
 def _product_of_earlier(x: Array, reverse: bool = False) -> Array:
     """For each element along axis 0 the product of those before it, or after it."""
     inclusive = ops.cumulative.cumprod(x, 0, reverse)
     shift = (-1, 1, 0) if reverse else (1, -1, 0)
-    return ops.index.pad(inclusive, 1, (shift, (0, 0, 0))) if x.shape[0] else inclusive
+    if x.shape[0] == 0:
+        return inclusive
+    return ops.index.pad(inclusive, 1, (shift, *[(0, 0, 0)] * (x.ndim - 1)))
 
 
 class Extremum(Reduction):
@@ -378,23 +373,18 @@ _MONOIDS = ("add", "mul", "max", "min", "and", "or", "xor")
 
 def monoid_of(computation: Callable[[Any, Any], Any], dtype: np.dtype[Any]) -> str:
     """The name of the one operation that `computation` applies to two scalars, "" for others."""
-    known = {max: "max", min: "min"}.get(computation) if callable(computation) else None
-    if known is not None:
-        return known
     trace = JaxprTrace("reduce", getattr(computation, "__name__", "computation"))
     scalar = ShapedArray((), dtype)
+    operands = [trace.new_input(scalar), trace.new_input(scalar)]
     try:
-        x, y = trace.new_input(scalar), trace.new_input(scalar)
         with current_trace(trace):
-            out = computation(x, y)
+            out = computation(*operands)
         eqns = trace.builder.eqns
-        if len(eqns) != 1 or not isinstance(out, Array):
+        if len(eqns) != 1 or not isinstance(out, Array) or trace.atom(out) not in eqns[0].outvars:
             return ""
-        operands = [*eqns[0].invars]
-        same = (
-            operands in ([x.var, y.var], [y.var, x.var]) and trace.atom(out) is eqns[0].outvars[0]
-        )
-        return eqns[0].primitive.name if same and eqns[0].primitive.name in _MONOIDS else ""
+        x, y = map(trace.atom, operands)
+        name = eqns[0].primitive.name
+        return name if name in _MONOIDS and eqns[0].invars in ([x, y], [y, x]) else ""
     finally:
         trace.alive = False
 
@@ -408,3 +398,84 @@ _BY_MONOID: dict[str, Callable[[ArrayLike, Sequence[int]], Array]] = {
     "or": reduce_or,
     "xor": reduce_xor,
 }
+
+
+def reduce(
+    operands: Any,
+    init_values: Any,
+    computation: Callable[[Any, Any], Any],
+    dimensions: Sequence[int],
+) -> Any:
+    """Combines the elements of `operands` over the axes `dimensions`, and the initial values.
+
+    operands: an array, or a tree of arrays of one shape, reduced together.
+    init_values: a scalar for each, combined once with each result.
+    computation: an associative function of two arrays (two trees), applied elementwise. `lax.add`,
+        `mul`, `max`, `min`, `bitwise_and`, `bitwise_or` and `bitwise_xor`, and functions that do
+        the same, have operations of their own; with others neighbours are combined until one is
+        left.
+    Raises: ShapeError, DtypeError or TreeError when operands and initial values do not fit;
+        AxisError.
+    """
+    leaves, structure = tree.flatten(operands)
+    starts, start_structure = tree.flatten(init_values)
+    if structure != start_structure:
+        raise TreeError(
+            "reduce: operands and initial values must have one structure; "
+            f"{tree.describe_mismatch(structure, init_values)}"
+        )
+    xs = [lift(x, what="reduce") for x in leaves]
+    inits = [beside(v, x, "reduce") for v, x in zip(starts, xs, strict=True)]
+    for x, init in zip(xs, inits, strict=True):
+        check_same_dtype("reduce", (x.aval, init.aval))
+        if x.shape != xs[0].shape or init.ndim:
+            got = ", ".join([str(a.aval) for a in (*xs, *inits)])
+            raise ShapeError(
+                f"reduce: operands must have one shape, and initial values none, got {got}"
+            )
+    if not xs:
+        return operands
+    axes = normalize_axes(tuple(dimensions), xs[0].ndim, "reduce")
+    if structure.is_leaf():
+        (x,), (init,) = xs, inits
+        monoid = monoid_of(computation, x.dtype)
+        if monoid and 0 not in [x.shape[a] for a in axes]:
+            inside = _BY_MONOID[monoid](x, axes)
+            return (
+                inside if is_neutral(init, monoid) else computation(_spread(init, inside), inside)
+            )
+
+    def combine(first: list[Array], second: list[Array]) -> list[Array]:
+        out = computation(tree.unflatten(structure, first), tree.unflatten(structure, second))
+        return tree.leaves(out)
+
+    rows = [_front(x, axes) for x in xs]
+    kept = [n for i, n in enumerate(xs[0].shape) if i not in axes]
+    if rows[0].shape[0] == 0:
+        return tree.unflatten(structure, [ops.shape.broadcast_in_dim(v, kept, ()) for v in inits])
+    while (count := rows[0].shape[0]) > 1:
+        even = [_rows(x, 0, count - 1, 2) for x in rows]
+        merged = combine(even, [_rows(x, 1, count, 2) for x in rows])
+        left = [_rows(x, count - 1, count, 1) for x in rows] if count % 2 else []
+        if left:
+            merged = [ops.arrange.concatenate(p, 0) for p in zip(merged, left, strict=True)]
+        rows = merged
+    totals = [ops.shape.reshape(x, kept) for x in rows]
+    spread = [_spread(v, x) for v, x in zip(inits, totals, strict=True)]
+    return tree.unflatten(structure, combine(spread, totals))
+
+
+def _front(x: Array, axes: tuple[int, ...]) -> Array:
+    """The axes to reduce as one axis in front."""
+    kept = [i for i in range(x.ndim) if i not in axes]
+    count = math.prod([x.shape[a] for a in axes])
+    shape = (count, *[x.shape[i] for i in kept])
+    return ops.shape.reshape(ops.shape.transpose(x, (*axes, *kept)), shape)
+
+
+def _rows(x: Array, start: int, limit: int, stride: int) -> Array:
+    return ops.index.slice_in_dim(x, start, limit, stride, 0)
+
+
+def _spread(scalar: Array, like: Array) -> Array:
+    return ops.shape.broadcast_in_dim(scalar, like.shape, ())

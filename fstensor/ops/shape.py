@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any, final
@@ -32,7 +33,7 @@ class BroadcastInDim(Structural):
         dims, shape = self.broadcast_dimensions, self.shape
         if (
             len(dims) != x.ndim
-            or any(b <= a for a, b in zip(dims, dims[1:], strict=False))
+            or any(b <= a for a, b in itertools.pairwise(dims))
             or any(not 0 <= d < len(shape) for d in dims)
         ):
             raise ShapeError(

@@ -7,6 +7,8 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple, final
 
+import numpy as np
+
 from fstensor import dtypes
 from fstensor.array import Array, ArrayLike, lift
 from fstensor.core.aval import ShapedArray
@@ -238,18 +240,25 @@ class Selection(Windowed):
 
         The last axis comes first: among equals that chooses the first in row-major order.
         """
-        keeps = xp.greater_equal if self.select_prim == "ge" else xp.less_equal
-        best = self.padded(xp, x, neutral("max" if self.select_prim == "ge" else "min", x.dtype))
+        largest = self.select_prim == "ge"
+        keeps, combine = (xp.greater_equal, xp.maximum) if largest else (xp.less_equal, xp.minimum)
+        best = self.padded(xp, x, neutral("max" if largest else "min", x.dtype))
         for step in reversed(self.steps()):
             shape = best.shape
             views = enumerate(step.views(best))
             best = next(views)[1]
             chosen = xp.zeros(best.shape, "uint8" if step.size < 256 else "int64")
             for k, view in views:
-                kept = keeps(best, view)
-                best = xp.where(kept, best, view)
-                chosen = xp.where(kept, chosen, chosen.dtype.type(k))
+                taken = xp.logical_not(keeps(best, view))
+                best = combine(best, view)
+                chosen = xp.maximum(chosen, xp.multiply(taken, k, dtype=chosen.dtype))
             yield step, shape, chosen
+
+
+def _masked(xp: Any, x: Any, mask: Any) -> Any:
+    """`x` where the mask holds, 0 elsewhere: by bits, for branches cost many times as much."""
+    bits = np.dtype(f"i{x.itemsize}")
+    return (x.view(bits) & xp.negative(mask.view("i1"), dtype=bits)).view(x.dtype)
 
 
 @final
@@ -275,10 +284,9 @@ class SelectAndGatherAdd(Selection):
     def impl(self, xp: Any, source: Any, operand: Any) -> Any:
         out = self.padded(xp, source, 0)
         for step, _, chosen in self.choices(xp, operand):
-            views = enumerate(step.views(out))
-            out = next(views)[1]
-            for k, view in views:
-                out = xp.where(chosen == k, view, out)
+            # Of the parts one alone is not 0.
+            parts = [_masked(xp, v, chosen == k).view("u1") for k, v in enumerate(step.views(out))]
+            out = functools.reduce(xp.bitwise_or, parts).view(source.dtype)
         return out
 
     def transpose(self, ct: Array, source: Value, operand: Array) -> Sequence[Value]:
@@ -332,12 +340,11 @@ class SelectAndScatterAdd(Selection):
 
     def impl(self, xp: Any, source: Any, operand: Any) -> Any:
         out = source.astype(wide_accumulator(source.dtype), copy=False)
-        zero = out.dtype.type(0)
         for step, shape, chosen in reversed(list(self.choices(xp, operand))):
             spread = xp.zeros(shape, out.dtype)
             overlap = dilated(step.size, step.dilation) > step.stride
             for k, view in enumerate(step.views(spread)):
-                part = xp.where(chosen == k, out, zero)
+                part = _masked(xp, out, chosen == k)
                 if overlap:
                     view += part
                 else:
@@ -345,7 +352,7 @@ class SelectAndScatterAdd(Selection):
             out = spread
         cut = tuple([(-low, -high, 0) for low, high in self.padding])
         if any(c != (0, 0, 0) for c in cut):
-            out = Pad(cut).impl(xp, out, zero)
+            out = Pad(cut).impl(xp, out, out.dtype.type(0))
         return out.astype(source.dtype, copy=False)
 
     def transpose(self, ct: Array, source: Value, operand: Array) -> Sequence[Value]:
@@ -392,7 +399,8 @@ def reduce_window(
         have operations of their own; other functions are applied to all windows at once, one after
         another to the elements of the window. When it is not one of lax's, init_value must be
         neutral to it: the padding is filled with that.
-    padding: pairs (low, high), or "VALID", "SAME", "SAME_LOWER" as in `padtype_to_pads`.
+    padding: pairs (low, high), or "VALID", "SAME", "SAME_LOWER" as in `padtype_to_pads`,
+        for the operand as it is before dilation.
     Shapes: along each axis floor((padded size - dilated window) / stride) + 1 places.
     Raises: OptionError when parameters do not fit the rank, DtypeError, ShapeError.
     """
@@ -407,9 +415,8 @@ def reduce_window(
     base = ones if base_dilation is None else tuple(map(int, base_dilation))
     spread = ones if window_dilation is None else tuple(map(int, window_dilation))
     if isinstance(padding, str):
-        lengths = [dilated(n, d) for n, d in zip(x.shape, base, strict=False)]
         reach = [dilated(k, d) for k, d in zip(window, spread, strict=False)]
-        padding = padtype_to_pads(lengths, reach, strides, padding)
+        padding = padtype_to_pads(x.shape, reach, strides, padding)
     given = {
         "base_dilation": base,
         "padding": as_pads(padding, "reduce_window"),

@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, final
 
 from fstensor import tree
-from fstensor.array import Array, is_array_like
+from fstensor.array import Array, is_array_like, lift
 from fstensor.core import source_info
-from fstensor.core.trace import lift_owned
 from fstensor.errors import ArgumentError, OptionError
 
 
@@ -27,7 +26,7 @@ def lift_leaves(leaves: Sequence[Any], what: str) -> list[Array]:
                 f"{what}: arguments must be trees of arrays or scalars, "
                 f"got a leaf of type {type(x).__name__}; bind it with a lambda or functools.partial"
             )
-    return [lift_owned(x) for x in leaves]
+    return [lift(x) for x in leaves]
 
 
 def lift_outputs(leaves: Sequence[Any], what: str) -> list[Array]:
@@ -38,7 +37,7 @@ def lift_outputs(leaves: Sequence[Any], what: str) -> list[Array]:
                 f"{what}: the function must return trees of arrays or scalars, "
                 f"got a leaf of type {type(x).__name__}"
             )
-    return [lift_owned(x) for x in leaves]
+    return [lift(x) for x in leaves]
 
 
 def normalize_argnums(argnums: int | Sequence[int], count: int, what: str) -> tuple[int, ...]:

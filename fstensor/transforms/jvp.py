@@ -13,12 +13,12 @@ from typing import Any, final
 import numpy as np
 
 from fstensor import dtypes, ops, tree
-from fstensor.array import Array, ConcreteArray
+from fstensor.array import Array, ConcreteArray, lift
 from fstensor.core.aval import ShapedArray
 from fstensor.core.jaxpr import ClosedJaxpr
 from fstensor.core.primitive import ZERO, Primitive, Value
 from fstensor.core.state import state
-from fstensor.core.trace import Trace, Tracer, current_trace, lift_owned
+from fstensor.core.trace import Trace, Tracer, beside, current_trace
 from fstensor.errors import (
     ArgumentError,
     ConcretizationTypeError,
@@ -74,7 +74,7 @@ class JVPTrace(Trace):
         """The primal and tangent of a value; others than our own are constants."""
         if x.__class__ is JVPTracer and x._trace is self:
             return x.primal, x.tangent
-        return (x if isinstance(x, Array) else lift_owned(x)), ZERO
+        return (x if isinstance(x, Array) else lift(x)), ZERO
 
     def join(self, primal: Array, tangent: Value) -> Array:
         return primal if tangent is ZERO else JVPTracer(self, primal, tangent)
@@ -88,7 +88,7 @@ class JVPTrace(Trace):
                 tangents.append(x.tangent)
                 active = True
             else:
-                primals.append(x if isinstance(x, Array) else lift_owned(x))
+                primals.append(x if isinstance(x, Array) else lift(x))
                 tangents.append(ZERO)
         if not active:
             return self.parent.process(primitive, primals)
@@ -120,7 +120,7 @@ def jvp_flat(
     """Outputs and tangents of a function of flat arguments; tangents may be ZERO, in and out."""
     trace = JVPTrace(parent, transform, name)
     try:
-        with current_trace(trace):
+        with current_trace(trace), beside(primals):
             inputs = [trace.join(p, t) for p, t in zip(primals, tangents, strict=True)]
             outs = lift_outputs(function(*inputs), transform)
     finally:

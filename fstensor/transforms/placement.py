@@ -9,9 +9,8 @@ import numpy as np
 
 from fstensor import device as device_lib
 from fstensor import tree
-from fstensor.array import Array, is_array_like
+from fstensor.array import Array, is_array_like, lift
 from fstensor.config import config
-from fstensor.core.trace import lift_owned
 from fstensor.device import Device
 from fstensor.errors import ArgumentError
 from fstensor.ops.convert import DevicePut
@@ -67,4 +66,4 @@ def _array(what: str, leaf: Any) -> Array:
         raise ArgumentError(
             f"{what}: takes trees of arrays and scalars, got a leaf of type {type(leaf).__name__}"
         )
-    return lift_owned(leaf)
+    return lift(leaf)

@@ -13,6 +13,7 @@ from fstensor import tree
 from fstensor.array import Array
 from fstensor.core.jaxpr import Atom, ClosedJaxpr, Jaxpr, Literal, Var
 from fstensor.core.primitive import ZERO, Linear, Value
+from fstensor.core.trace import beside
 from fstensor.errors import ArgumentError, TreeError
 from fstensor.ops.elementwise import add_any
 from fstensor.transforms.arguments import FlatFunction, check_callable, lift_leaves
@@ -181,8 +182,9 @@ def pull(linear: Linearized, cts: Sequence[Value], primals: Sequence[Array]) -> 
     """Cotangents of all inputs for those of the first outputs; later outputs (aux) have none."""
     active = [ct for ct, on in zip(cts, linear.active_outs, strict=False) if on]
     missing = sum(linear.active_outs) - len(active)
-    results = iter(backward_pass(linear.jaxpr, linear.consts, [*active, *[ZERO] * missing]))
-    return [
-        instantiate(next(results) if on else ZERO, p.aval)
-        for p, on in zip(primals, linear.active_ins, strict=True)
-    ]
+    with beside(primals):
+        results = iter(backward_pass(linear.jaxpr, linear.consts, [*active, *[ZERO] * missing]))
+        return [
+            instantiate(next(results) if on else ZERO, p.aval)
+            for p, on in zip(primals, linear.active_ins, strict=True)
+        ]

@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast, final
 
 from fstensor import tree
-from fstensor.array import Array, normalize_axis
+from fstensor.array import Array, lift, normalize_axis
 from fstensor.core import source_info
 from fstensor.core.aval import ShapedArray
 from fstensor.core.jaxpr import ClosedJaxpr
 from fstensor.core.primitive import MappedAxis, Primitive
 from fstensor.core.state import state
-from fstensor.core.trace import Trace, Tracer, current_trace, lift_owned, named_axis
+from fstensor.core.trace import Trace, Tracer, beside, current_trace, named_axis
 from fstensor.errors import AxisError, OptionError, ShapeError
 from fstensor.ops.shape import broadcast_in_dim, moveaxis
 from fstensor.transforms.arguments import (
@@ -61,7 +61,7 @@ class BatchTrace(Trace):
         """The batch and its axis; None for a value that is the same for all examples."""
         if x.__class__ is BatchTracer and x._trace is self:
             return x.value, x.dim
-        return (x if isinstance(x, Array) else lift_owned(x)), None
+        return (x if isinstance(x, Array) else lift(x)), None
 
     def join(self, value: Array, dim: int | None) -> Array:
         return value if dim is None else BatchTracer(self, value, dim)
@@ -76,7 +76,7 @@ class BatchTrace(Trace):
                 dims.append(x.dim)
                 batched = True
             else:
-                values.append(x if isinstance(x, Array) else lift_owned(x))
+                values.append(x if isinstance(x, Array) else lift(x))
                 dims.append(None)
         if not batched and (self.axis.name is None or self.axis.name not in primitive.axis_names):
             return self.parent.process(primitive, values)
@@ -97,7 +97,7 @@ def batch_flat(
     """Outputs and their batch axes of a function of flat arguments."""
     trace = BatchTrace(state.trace, axis, name)
     try:
-        with current_trace(trace), named_axis(axis.name, axis.size):
+        with current_trace(trace), named_axis(axis.name, axis.size), beside(values):
             inputs = [trace.join(x, d) for x, d in zip(values, dims, strict=True)]
             outs = lift_outputs(function(*inputs), "vmap")
     finally:
