@@ -60,7 +60,6 @@ from fstensor.numpy.arithmetic import (
     divide,
     divmod,
     fabs,
-    fix,
     float_power,
     floor,
     floor_divide,
@@ -301,7 +300,6 @@ from fstensor.numpy.sorting import (
     extract,
     flatnonzero,
     isin,
-    known,
     lexsort,
     nonzero,
     searchsorted,
@@ -356,6 +354,7 @@ from fstensor.numpy.transcendental import (
     tan,
     tanh,
 )
+from fstensor.numpy.vectorize import vectorize
 
 # Constants and names of NumPy that are used as they are.
 pi, e, euler_gamma, inf, nan, newaxis = (
@@ -488,7 +487,6 @@ __all__ = [
     "eye",
     "fabs",
     "finfo",
-    "fix",
     "flatnonzero",
     "flip",
     "fliplr",
@@ -556,7 +554,6 @@ __all__ = [
     "isscalar",
     "issubdtype",
     "ix_",
-    "known",
     "kron",
     "left_shift",
     "less",
@@ -693,6 +690,7 @@ __all__ = [
     "vdot",
     "vecdot",
     "vecmat",
+    "vectorize",
     "vsplit",
     "vstack",
     "where",

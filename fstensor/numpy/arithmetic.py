@@ -269,9 +269,6 @@ def trunc(x: ArrayLike, /) -> Array:
     return select(lax.lt(_real("trunc", x), constant(0, x)), lax.ceil(x), lax.floor(x))
 
 
-fix = trunc
-
-
 def rint(x: ArrayLike, /) -> Array:
     """Elementwise nearest integer, halves to even, as a float or complex."""
     x = inexact("rint", x)

@@ -468,13 +468,13 @@ def eye(
     device: DeviceLike = None,
 ) -> Array:
     """Ones on the k-th diagonal of an N by M matrix, zeros elsewhere; float32 by default."""
-    rows, columns, k = operator.index(N), operator.index(N if M is None else M), operator.index(k)
-    i, j = _places(_shape("eye", (rows, columns)), k)
+    i, j = _places("eye", N, N if M is None else M, operator.index(k))
     return _placed(converted(lax.eq(i, j), _or_default(dtype)), device)
 
 
-def _places(shape: tuple[int, int], k: int) -> tuple[Array, Array]:
+def _places(what: str, rows: int, columns: int, k: int) -> tuple[Array, Array]:
     """The row of each element plus `k`, and its column."""
+    shape = _shape(what, (rows, columns))
     i = lax.broadcasted_iota(np.int32, shape, 0)
     return lax.add(i, constant(k, i)) if k else i, lax.broadcasted_iota(np.int32, shape, 1)
 
@@ -486,8 +486,7 @@ def identity(n: int, dtype: DtypeLike = None) -> Array:
 
 def tri(N: int, M: int | None = None, k: int = 0, dtype: DtypeLike = None) -> Array:
     """Ones at and below the k-th diagonal of an N by M matrix, zeros above."""
-    shape = _shape("tri", (N, N if M is None else M))
-    i, j = _places((shape[0], shape[1]), operator.index(k))
+    i, j = _places("tri", N, N if M is None else M, operator.index(k))
     return converted(lax.ge(i, j), _or_default(dtype))
 
 

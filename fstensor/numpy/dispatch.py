@@ -92,8 +92,9 @@ def dispatch_ufunc(
         return function(*inputs)
     if method == "reduce" and ufunc in _REDUCTIONS:
         options = {"axis": 0, **kwargs}
-        if len(inputs) == 2:
-            inputs, options["axis"] = inputs[:1], inputs[1]
+        if len(inputs) > 1:
+            options["axis"] = inputs[1]
+            inputs = inputs[:1]
         return _call(f"{name}.reduce", getattr(ours, _REDUCTIONS[ufunc]), inputs, options)
     if method == "accumulate" and ufunc in _RUNNING:
         options = {"axis": 0, **kwargs}
@@ -147,7 +148,7 @@ def _call(
     name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     # NumPy marks arguments that were not given by an object of its own.
-    given = {k: v for k, v in kwargs.items() if v is not np._NoValue}  # type: ignore[attr-defined]
+    given = {k: v for k, v in kwargs.items() if v is not np._NoValue}
     try:
         _signature(function).bind(*args, **given)
     except TypeError as error:

@@ -146,11 +146,11 @@ def _path(
     if len(terms) == 2:
         return [(0, 1)]
     if optimize is False:
-        return [(0, 1)] + [(0, len(terms) - 1 - i) for i in range(1, len(terms) - 1)]
+        # The outcome of each step is the last of the terms that are left.
+        return [(0, 1), *[(0, n - 1) for n in range(len(terms) - 1, 1, -1)]]
     if not isinstance(optimize, (str, bool)):
-        steps = [tuple(step) for step in optimize if not isinstance(step, str)]
-        return steps
-    import opt_einsum
+        return [tuple(step) for step in optimize if not isinstance(step, str)]
+    import opt_einsum  # type: ignore[import-untyped]  # here, since it takes long to load
 
     text = ",".join(term for _, term in terms) + "->" + result
     shapes = [x.shape for x, _ in terms]

@@ -12,6 +12,7 @@ from fstensor import dtypes, lax
 from fstensor.array import Array, ArrayLike, from_buffer
 from fstensor.errors import ArgumentError, OptionError, OutOfBoundsError, ShapeError
 from fstensor.numpy.promote import (
+    concrete,
     constant,
     converted,
     equal_ranks,
@@ -23,7 +24,6 @@ from fstensor.numpy.promote import (
     repeated,
     select,
 )
-from fstensor.numpy.sorting import known
 
 
 def tril_indices(n: int, k: int = 0, m: int | None = None) -> tuple[Array, Array]:
@@ -127,7 +127,7 @@ def _within(x: Array, n: int, mode: str) -> Array:
     if mode == "wrap":
         size = constant(n, x)
         return lax.rem(lax.add(lax.rem(x, size), size), size)
-    values = known("ravel_multi_index", x, "pass mode='wrap' or mode='clip'")
+    values = concrete("ravel_multi_index", x, "pass mode='wrap' or mode='clip'")
     if ((values < 0) | (values >= n)).any():
         raise OutOfBoundsError(f"ravel_multi_index: index is out of bounds for an axis of size {n}")
     return x
@@ -154,7 +154,7 @@ def choose(
     values = promote_dtypes("choose", *choices)
     which = _integers("choose", a)
     if mode == "raise":
-        given = known("choose", which, "pass mode='wrap' or mode='clip'")
+        given = concrete("choose", which, "pass mode='wrap' or mode='clip'")
         if ((given < 0) | (given >= len(values))).any():
             raise OutOfBoundsError(f"choose: indices must be in [0, {len(values)})")
     else:

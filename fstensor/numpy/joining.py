@@ -14,7 +14,7 @@ from fstensor import dtypes, lax
 from fstensor.array import Array, ArrayLike, DtypeLike, normalize_axis
 from fstensor.errors import ArgumentError, OptionError, ShapeError
 from fstensor.numpy.promote import converted, owned, promote_dtypes, refuse_out
-from fstensor.numpy.shape import atleast_1d, atleast_2d, atleast_3d, ravel
+from fstensor.numpy.shape import at_least, ravel
 
 # Several arrays, or one whose first axis counts them.
 Arrays: TypeAlias = Array | np.ndarray | Sequence[ArrayLike]
@@ -62,18 +62,18 @@ def stack(arrays: Arrays, axis: int = 0, out: None = None, dtype: DtypeLike = No
 
 def hstack(tup: Arrays, dtype: DtypeLike = None) -> Array:
     """Arrays side by side: joined along axis 1, vectors along axis 0."""
-    found = [atleast_1d(x) for x in _operands("hstack", tup, dtype)]
+    found = [at_least(1, x) for x in _operands("hstack", tup, dtype)]
     return concatenate(found, 0 if found[0].ndim == 1 else 1)
 
 
 def vstack(tup: Arrays, dtype: DtypeLike = None) -> Array:
     """Arrays below each other: joined along axis 0, vectors as rows."""
-    return concatenate([atleast_2d(x) for x in _operands("vstack", tup, dtype)], 0)
+    return concatenate([at_least(2, x) for x in _operands("vstack", tup, dtype)], 0)
 
 
 def dstack(tup: Arrays, dtype: DtypeLike = None) -> Array:
     """Arrays behind each other: joined along axis 2."""
-    return concatenate([atleast_3d(x) for x in _operands("dstack", tup, dtype)], 2)
+    return concatenate([at_least(3, x) for x in _operands("dstack", tup, dtype)], 2)
 
 
 def column_stack(tup: Arrays) -> Array:
@@ -84,7 +84,7 @@ def column_stack(tup: Arrays) -> Array:
 
 def append(arr: ArrayLike, values: ArrayLike, axis: int | None = None) -> Array:
     """`values` after `arr` along `axis`; both flat by default."""
-    return concatenate([arr, values], axis)  # type: ignore[list-item]
+    return concatenate([arr, values], axis)
 
 
 def unstack(x: ArrayLike, /, *, axis: int = 0) -> tuple[Array, ...]:

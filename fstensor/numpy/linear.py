@@ -189,10 +189,8 @@ def _paired_axes(
         return tuple(range(x.ndim - count, x.ndim)), tuple(range(count))
     if len(axes) != 2:
         raise AxisError(f"tensordot: axes must be a number or a pair, got {axes}")
-    of_x, of_y = (
-        normalize_axes(tuple(some) if isinstance(some, Sequence) else some, z.ndim, "tensordot")
-        for some, z in zip(axes, (x, y), strict=True)
-    )
+    of_x = normalize_axes(axes[0], x.ndim, "tensordot")
+    of_y = normalize_axes(axes[1], y.ndim, "tensordot")
     if len(of_x) != len(of_y):
         raise AxisError(f"tensordot: there must be as many axes of a as of b, got {axes}")
     return of_x, of_y

@@ -19,7 +19,7 @@ from fstensor.numpy.statistics import median
 PadWidth: TypeAlias = int | Sequence[Any] | Mapping[int, Any] | np.ndarray
 Widths: TypeAlias = list[tuple[int, int]]
 
-_OPTIONS = {
+_OPTIONS: dict[str, dict[str, Any]] = {
     "constant": {"constant_values": 0},
     "edge": {},
     "empty": {},

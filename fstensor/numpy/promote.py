@@ -15,7 +15,7 @@ import numpy as np
 from fstensor import dtypes, lax
 from fstensor.array import Array, ArrayLike, ConcreteArray, is_array_like, lift
 from fstensor.core.trace import operand as operand
-from fstensor.errors import ArgumentError
+from fstensor.errors import ArgumentError, ConcretizationTypeError
 from fstensor.ops.convert import ConvertElementType
 
 
@@ -50,9 +50,9 @@ def promote(what: str, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
             if a is b or a == b:
                 return x, y
         elif (y.__class__, a.dtype) in _JOINS:
-            return x, scalar(y, a.dtype, a.weak_type)
+            return x, scalar(y, a.dtype, a.weak_type)  # type: ignore[arg-type]
     elif isinstance(y, Array) and (x.__class__, y.aval.dtype) in _JOINS:
-        return scalar(x, y.aval.dtype, y.aval.weak_type), y
+        return scalar(x, y.aval.dtype, y.aval.weak_type), y  # type: ignore[arg-type]
     x, y = promote_all(what, x, y)
     return x, y
 
@@ -160,6 +160,18 @@ def select(condition: Array, x: Array, y: Array) -> Array:
     """`x` where the bool `condition` holds, else `y`, of one dtype; shapes broadcast."""
     shape = np.broadcast_shapes(condition.shape, x.shape, y.shape)
     return lax.select(*[repeated(a, shape) for a in (condition, x, y)])
+
+
+def concrete(what: str, x: Array, remedy: str) -> np.ndarray[Any, Any]:
+    """The values of `x`, on which the size of a result depends. Raises: ConcretizationTypeError."""
+    try:
+        x.concretize(ConcretizationTypeError, what)
+    except ConcretizationTypeError:
+        raise ConcretizationTypeError(
+            f"{what}: the size of the result depends on values, and these are traced, "
+            f"got {x.aval}; {remedy}"
+        ) from None
+    return np.asarray(x)
 
 
 def refuse_out(what: str, out: Any) -> None:

@@ -11,9 +11,9 @@ from fstensor import dtypes, lax
 from fstensor.array import Array, ArrayLike, from_buffer, normalize_axis
 from fstensor.errors import ShapeError
 from fstensor.numpy.indexing import take
-from fstensor.numpy.promote import cast, constant, owned, select
+from fstensor.numpy.promote import cast, concrete, constant, owned, select
 from fstensor.numpy.shape import moveaxis
-from fstensor.numpy.sorting import flatnonzero, known
+from fstensor.numpy.sorting import flatnonzero
 
 
 def unique(
@@ -40,8 +40,8 @@ def unique(
     x = owned(ar, "unique")
     wanted = (return_index, return_inverse, return_counts)
     if size is None:
-        values = known("unique", x, "pass size")
-        found = np.unique(values, *wanted, axis, equal_nan=equal_nan)
+        values = concrete("unique", x, "pass size")
+        found: Any = np.unique(values, *wanted, axis, equal_nan=equal_nan)  # type: ignore[call-overload]
         if not any(wanted):
             return from_buffer(found)
         first, *others = found

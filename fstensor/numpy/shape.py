@@ -170,23 +170,29 @@ def squeeze(a: ArrayLike, axis: Axis = None) -> Array:
 
 def atleast_1d(*arys: ArrayLike) -> Array | list[Array]:
     """Each operand with at least 1 axis; a list when there is not just one."""
-    return _each(arys, lambda x: x if x.ndim else lax.expand_dims(x, (0,)), "atleast_1d")
+    return _each("atleast_1d", 1, arys)
 
 
 def atleast_2d(*arys: ArrayLike) -> Array | list[Array]:
     """Each operand with at least 2 axes, added in front."""
-    return _each(arys, lambda x: lax.expand_dims(x, range(2 - x.ndim)), "atleast_2d")
+    return _each("atleast_2d", 2, arys)
 
 
 def atleast_3d(*arys: ArrayLike) -> Array | list[Array]:
     """Each operand with at least 3 axes: (1, n, 1) of a vector, (m, n, 1) of a matrix."""
-    added: dict[int, tuple[int, ...]] = {0: (0, 1, 2), 1: (0, 2), 2: (2,)}
-    return _each(arys, lambda x: lax.expand_dims(x, added.get(x.ndim, ())), "atleast_3d")
+    return _each("atleast_3d", 3, arys)
 
 
-def _each(arys: Sequence[ArrayLike], change: Any, what: str) -> Array | list[Array]:
-    changed = [change(owned(x, what)) for x in arys]
-    return changed[0] if len(changed) == 1 else changed
+def _each(what: str, rank: int, arys: Sequence[ArrayLike]) -> Array | list[Array]:
+    found = [at_least(rank, owned(x, what)) for x in arys]
+    return found[0] if len(found) == 1 else found
+
+
+def at_least(rank: int, x: Array) -> Array:
+    """`x` with at least `rank` axes, of at most 3, where NumPy adds them."""
+    if rank < 3 or x.ndim == 0:
+        return lax.expand_dims(x, range(rank - x.ndim))
+    return lax.expand_dims(x, {1: (0, 2), 2: (2,)}.get(x.ndim, ()))
 
 
 # Broadcasting

@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from fstensor import dtypes, lax
 from fstensor.array import Array, ArrayLike, DtypeLike, from_buffer, normalize_axis
-from fstensor.errors import ArgumentError, ConcretizationTypeError, OptionError, ShapeError
+from fstensor.errors import ArgumentError, OptionError, ShapeError
 from fstensor.numpy.indexing import take
 from fstensor.numpy.joining import stack
 from fstensor.numpy.logic import truth
 from fstensor.numpy.promote import (
     cast,
+    concrete,
     constant,
     converted,
     owned,
@@ -191,18 +191,6 @@ def isin(
 # Finding
 
 
-def known(what: str, x: Array, remedy: str) -> np.ndarray[Any, Any]:
-    """The values of `x`, on which the size of a result depends. Raises: ConcretizationTypeError."""
-    try:
-        x.concretize(ConcretizationTypeError, what)
-    except ConcretizationTypeError:
-        raise ConcretizationTypeError(
-            f"{what}: the size of the result depends on values, and these are traced, "
-            f"got {x.aval}; {remedy}"
-        ) from None
-    return np.asarray(x)
-
-
 def nonzero(
     a: ArrayLike,
     *,
@@ -220,7 +208,7 @@ def nonzero(
         raise ShapeError(f"nonzero: takes at least 1 axis, got {mask.aval}; use atleast_1d")
     index = dtypes.default_int()
     if size is None:
-        values = known("nonzero", mask, "pass size, or use where(condition, x, y)")
+        values = concrete("nonzero", mask, "pass size, or use where(condition, x, y)")
         return tuple([from_buffer(places.astype(index)) for places in np.nonzero(values)])
     flat, count = _true_places(lax.reshape(mask, (mask.size,)), operator.index(size))
     filled = lax.ge(lax.iota(index, flat.shape[0]), count)

@@ -19,6 +19,7 @@ from fstensor.numpy.joining import concatenate
 from fstensor.numpy.linear import dot
 from fstensor.numpy.promote import (
     cast,
+    concrete,
     constant,
     converted,
     inexact,
@@ -28,8 +29,8 @@ from fstensor.numpy.promote import (
     repeated,
     select,
 )
-from fstensor.numpy.shape import atleast_2d
-from fstensor.numpy.sorting import known, searchsorted
+from fstensor.numpy.shape import at_least
+from fstensor.numpy.sorting import searchsorted
 
 # Quantiles
 
@@ -155,7 +156,7 @@ def bincount(
     if x.ndim != 1 or not (dtypes.is_integer(x.dtype) or dtypes.is_bool(x.dtype)):
         raise ArgumentError(f"bincount: takes a vector of integers, got {x.aval}")
     if length is None:
-        values = known("bincount", x, "pass length")
+        values = concrete("bincount", x, "pass length")
         if values.size and values.min() < 0:
             raise OptionError(f"bincount: elements must not be negative, got {values.min()}")
         length = max(int(values.max()) + 1 if values.size else 0, operator.index(minlength))
@@ -277,7 +278,7 @@ def cov(
         scaled = x = lax.sub(x, center)
     else:
         total = reductions.sum(weights)
-        center, _ = reductions.average(x, 1, weights, True)  # type: ignore[misc]
+        center, _ = reductions.average(x, 1, weights, True)
         if less == 0:
             factor = total
         elif aweights is None:
@@ -295,15 +296,9 @@ def cov(
 
 
 def _variables(x: Array, rowvar: bool) -> Array:
-    matrix = atleast_2d(x)
-    assert isinstance(matrix, Array)
-    return (
-        matrix
-        if rowvar or x.shape[:1] == (1,)
-        else lax.transpose(matrix, (1, 0))
-        if x.ndim == 2
-        else matrix
-    )
+    """`x` with one row for each variable; a vector is one variable."""
+    keeps = rowvar or x.ndim < 2 or x.shape[0] == 1
+    return at_least(2, x) if keeps else lax.transpose(x, (1, 0))
 
 
 def corrcoef(x: ArrayLike, y: ArrayLike | None = None, rowvar: bool = True) -> Array:

@@ -255,10 +255,10 @@ class Selection(Windowed):
             yield step, shape, chosen
 
 
-def _masked(xp: Any, x: Any, mask: Any) -> Any:
-    """`x` where the mask holds, 0 elsewhere: by bits, for branches cost many times as much."""
+def _masked_bits(xp: Any, x: Any, mask: Any) -> Any:
+    """The bits of `x` where the mask holds, 0 elsewhere. Branches would cost many times as much."""
     bits = np.dtype(f"i{x.itemsize}")
-    return (x.view(bits) & xp.negative(mask.view("i1"), dtype=bits)).view(x.dtype)
+    return x.view(bits) & xp.negative(mask.view("i1"), dtype=bits)
 
 
 @final
@@ -284,8 +284,9 @@ class SelectAndGatherAdd(Selection):
     def impl(self, xp: Any, source: Any, operand: Any) -> Any:
         out = self.padded(xp, source, 0)
         for step, _, chosen in self.choices(xp, operand):
-            # Of the parts one alone is not 0.
-            parts = [_masked(xp, v, chosen == k).view("u1") for k, v in enumerate(step.views(out))]
+            # Of the parts all but one are 0.
+            views = enumerate(step.views(out))
+            parts = [_masked_bits(xp, view, chosen == k) for k, view in views]
             out = functools.reduce(xp.bitwise_or, parts).view(source.dtype)
         return out
 
@@ -319,7 +320,7 @@ class SelectAndScatterAdd(Selection):
     window_strides: tuple[int, ...]
 
     @property
-    def base_dilation(self) -> tuple[int, ...]:  # type: ignore[override]  # no field here
+    def base_dilation(self) -> tuple[int, ...]:
         return (1,) * len(self.padding)
 
     def printed_params(self) -> dict[str, Any]:
@@ -344,7 +345,7 @@ class SelectAndScatterAdd(Selection):
             spread = xp.zeros(shape, out.dtype)
             overlap = dilated(step.size, step.dilation) > step.stride
             for k, view in enumerate(step.views(spread)):
-                part = _masked(xp, out, chosen == k)
+                part = _masked_bits(xp, out, chosen == k).view(out.dtype)
                 if overlap:
                     view += part
                 else:

@@ -59,20 +59,7 @@ def text_of(parameter):
         ((VECTOR,), "(ShapedArray(float32[3]),)"),
         ((), "()"),
     ],
-    ids=[
-        "int",
-        "None",
-        "tuple",
-        "str",
-        "dtype",
-        "enum",
-        "builtin",
-        "lambda",
-        "set",
-        "aval",
-        "avals",
-        "empty",
-    ],  # fmt: skip
+    ids=range(12),
 )
 def test_parameters(parameter, text):
     assert text_of(parameter) == f"a:f32[3] = probe[parameter={text}] b"

@@ -88,7 +88,6 @@ ANY_UNARY = {
     "floor": REALS,
     "ceil": REALS,
     "trunc": REALS,
-    "fix": FLOATS,
     "conj": NUMBERS,
     "real": NUMBERS,
     "imag": NUMBERS,

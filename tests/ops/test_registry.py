@@ -11,33 +11,39 @@ from fstensor.ops import families
 # What a family's rule calls in its subclasses: the rule is whole only when one of them is written.
 HOOKS = {"jvp": ("tangent", "derive", "derive_x", "derive_y")}
 
-NOT_LINEAR = """
-abs acos acosh and argmax argmin asin asinh atan atan2 atanh cbrt ceil clamp clz cos cosh
-cumlogsumexp cummax cummin cumprod digamma eq erf erf_inv erfc exp exp2 expm1 floor ge gt
-integer_pow is_finite le lgamma log log1p logistic lt max min ne nextafter not or pmax pmin
-polygamma population_count pow reduce_and reduce_max reduce_min reduce_or reduce_prod reduce_xor
-rem round rsqrt scatter-max scatter-min shift_left shift_right_arithmetic shift_right_logical sign
-sin sinh sort sqrt square tan tanh top_k xor zeta
-""".split()
+
+def words(text: str) -> list[str]:
+    return text.split()
+
+
+NOT_LINEAR = words("""
+    abs acos acosh and argmax argmin asin asinh atan atan2 atanh cbrt ceil clamp clz cos cosh
+    cumlogsumexp cummax cummin cumprod digamma eq erf erf_inv erfc exp exp2 expm1 floor ge gt
+    integer_pow is_finite le lgamma log log1p logistic lt max min ne nextafter not or pmax pmin
+    polygamma population_count pow reduce_and reduce_max reduce_min reduce_or reduce_prod
+    reduce_window_max reduce_window_min reduce_xor rem round rsqrt scatter-max scatter-min
+    shift_left shift_right_arithmetic shift_right_logical sign sin sinh sort sqrt square tan tanh
+    top_k xor zeta
+""")
 
 LACKING = {
     "jvp": {
         "has no operands": ["axis_index", "iota"],
-        "operands are bools and integers, which have no tangents": [
-            "reduce_and", "reduce_or", "reduce_xor",
-        ],
+        "operands are bools and integers, which have no tangents": words(
+            "reduce_and reduce_or reduce_xor"
+        ),
         "steps to the neighboring number, which is no function of the reals": ["nextafter"],
     },
     "batch": {"has no operands, so nothing is batched": ["iota"]},
     "transpose": {
         "not linear": NOT_LINEAR,
-        "its tangent is zero by structure, so it is never part of a linear program": [
-            "bitcast_convert_type", "random_bits", "random_fold_in", "random_seed", "random_split",
-            "random_unwrap", "random_wrap", "stop_gradient",
-        ],
+        "its tangent is zero by structure, so it is never part of a linear program": words(
+            "bitcast_convert_type random_bits random_fold_in random_seed random_split "
+            "random_unwrap random_wrap stop_gradient"
+        ),
         "has no operands": ["axis_index", "iota"],
     },
-}  # fmt: skip
+}
 
 
 def own(cls: type, rule: str) -> bool:

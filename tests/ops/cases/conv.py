@@ -80,8 +80,6 @@ def case(
         reference(primitive),
         dtypes=kinds,
         label=label,
-        factor=4.0,
-        reason="sums of many products, in another order than the reference's",
         differentiable=kinds != HALVES,
     )
 
