@@ -173,7 +173,8 @@ class TestConversion:
 
     def test_of_tracers(self):
         cases = [(bool, errors.TracerBoolConversionError), (float, errors.ConcretizationTypeError),
-                 (int, errors.ConcretizationTypeError), (np.asarray, errors.TracerArrayConversionError),
+                 (int, errors.ConcretizationTypeError),
+                 (np.asarray, errors.TracerArrayConversionError),
                  (lambda x: [0][x], errors.TracerIntegerConversionError),
                  (lambda x: x.item(), errors.ConcretizationTypeError),
                  (pickle.dumps, errors.ConcretizationTypeError)]  # fmt: skip
@@ -293,7 +294,7 @@ class TestImmutability:
             hash(x)
 
     def test_not_made_by_its_class(self):
-        with pytest.raises(errors.ArgumentError, match="fstensor.numpy.array"):
+        with pytest.raises(errors.ArgumentError, match=r"fstensor\.numpy\.array"):
             fst.Array()
 
     def test_instances(self, x):

@@ -16,7 +16,15 @@ import numpy as np
 from fstensor import dtypes, lax
 from fstensor.array import Array, DtypeLike
 from fstensor.errors import OptionError, ShapeError
-from fstensor.numpy.promote import constant, converted, promote_dtypes, refuse_out, repeated, select
+from fstensor.numpy.promote import (
+    constant,
+    converted,
+    promote_dtypes,
+    refuse_out,
+    repeated,
+    select,
+    with_weakness,
+)
 
 
 def einsum(
@@ -186,9 +194,9 @@ def _pair(a: Term, b: Term, needed: set[str], dtype: np.dtype[Any] | None) -> Te
         ([x_term.index(n) for n in names], [y_term.index(n) for n in names])
         for names in (summed, batch)
     )
-    weak = x.weak_type and y.weak_type and dtype is None
-    out = lax.dot_general(x, y, numbers, preferred_element_type=dtype)
-    out = converted(out, out.dtype, weak)
+    preferred = x.dtype if dtype is None else dtype
+    out = lax.dot_general(x, y, numbers, preferred_element_type=preferred)
+    out = with_weakness(out, x.weak_type and y.weak_type and dtype is None)
     free = [n for n in x_term if n not in shared] + [n for n in y_term if n not in shared]
     return out, "".join(batch + free)
 

@@ -24,6 +24,7 @@ from fstensor.numpy.promote import (
     refuse_out,
     repeated,
     select,
+    with_weakness,
 )
 from fstensor.numpy.reductions import sum
 from fstensor.numpy.shape import broadcast_shapes, moveaxis
@@ -91,9 +92,10 @@ def _contracted(
     batch: tuple[Sequence[int], Sequence[int]],
     dtype: DtypeLike,
 ) -> Array:
+    preferred = x.dtype if dtype is None else dtype
+    out = lax.dot_general(x, y, (contracting, batch), preferred_element_type=preferred)
     weak = x.weak_type and y.weak_type and dtype is None
-    out = lax.dot_general(x, y, (contracting, batch), preferred_element_type=dtype)
-    return converted(out, out.dtype, True) if weak else out
+    return with_weakness(out, True) if weak else out
 
 
 def _as(x: Array, dtype: DtypeLike) -> Array:
@@ -156,7 +158,8 @@ def outer(a: ArrayLike, b: ArrayLike, out: None = None) -> Array:
     """Products of all pairs of elements: (m,), (n,) -> (m, n); other shapes are made flat."""
     refuse_out("outer", out)
     x, y = promote_dtypes("outer", a, b)
-    return lax.mul(lax.reshape(x, (x.size, 1)), lax.reshape(y, (1, y.size)))
+    x, y = lax.reshape(x, (x.size,)), lax.reshape(y, (y.size,))
+    return lax.mul(lax.expand_dims(x, (1,)), lax.expand_dims(y, (0,)))
 
 
 def tensordot(
@@ -331,5 +334,5 @@ def _at_or_below(what: str, x: Array, k: int) -> Array:
         raise ShapeError(f"{what}: takes at least 2 axes, got {x.aval}")
     shape = x.shape[-2:]
     i = lax.broadcasted_iota(np.int32, shape, 0)
-    j = lax.broadcasted_iota(np.int32, shape, 1)
-    return repeated(lax.ge(lax.add(i, constant(operator.index(k), i)), j), x.shape)
+    i = lax.add(i, constant(operator.index(k), i))
+    return repeated(lax.ge(i, lax.broadcasted_iota(np.int32, shape, 1)), x.shape)

@@ -7,6 +7,7 @@ constant of the Array's dtype, so that nothing is converted at run time.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from fstensor import dtypes, lax
 from fstensor.array import Array, ArrayLike, ConcreteArray, is_array_like, lift
 from fstensor.core.trace import operand as operand
+from fstensor.device import Device, current_default_device
 from fstensor.errors import ArgumentError, ConcretizationTypeError
 from fstensor.ops.convert import ConvertElementType
 
@@ -50,9 +52,9 @@ def promote(what: str, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
             if a is b or a == b:
                 return x, y
         elif (y.__class__, a.dtype) in _JOINS:
-            return x, scalar(y, a.dtype, a.weak_type)  # type: ignore[arg-type]
+            return x, _literal(y, a.dtype, a.weak_type)  # type: ignore[arg-type]
     elif isinstance(y, Array) and (x.__class__, y.aval.dtype) in _JOINS:
-        return scalar(x, y.aval.dtype, y.aval.weak_type), y  # type: ignore[arg-type]
+        return _literal(x, y.aval.dtype, y.aval.weak_type), y  # type: ignore[arg-type]
     x, y = promote_all(what, x, y)
     return x, y
 
@@ -66,6 +68,18 @@ _JOINS = frozenset(
         *[(complex, d) for d in _NUMBERS if dtypes.is_complex(d)],
     ]
 )
+
+
+def _literal(x: complex, dtype: dtypes.Dtype, weak: bool) -> Array:
+    """`scalar`, remembered, for an operand that never becomes a result itself."""
+    if x or x.__class__ is int:  # 0.0 and -0.0 are equal, and would share an entry
+        return _remembered(x, dtype, weak, current_default_device())
+    return scalar(x, dtype, weak)
+
+
+@functools.lru_cache(maxsize=4096, typed=True)
+def _remembered(x: complex, dtype: dtypes.Dtype, weak: bool, device: Device) -> Array:
+    return scalar(x, dtype, weak)
 
 
 def promote_inexact(what: str, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:

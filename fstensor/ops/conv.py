@@ -382,11 +382,13 @@ def padtype_to_pads(
     """
     kind = padding.upper() if isinstance(padding, str) else padding
     if kind not in ("VALID", "SAME", "SAME_LOWER"):
-        raise OptionError(f"padding: must be 'VALID', 'SAME' or 'SAME_LOWER', got {padding!r}")
+        raise OptionError(
+            f"padtype_to_pads: padding must be 'VALID', 'SAME' or 'SAME_LOWER', got {padding!r}"
+        )
     if not len(in_shape) == len(window_shape) == len(window_strides):
         raise OptionError(
-            f"padding: needs a size, window and stride for each axis, got {tuple(in_shape)}, "
-            f"{tuple(window_shape)} and {tuple(window_strides)}"
+            f"padtype_to_pads: needs a size, window and stride for each axis, "
+            f"got {tuple(in_shape)}, {tuple(window_shape)} and {tuple(window_strides)}"
         )
     if kind == "VALID":
         return [(0, 0)] * len(in_shape)

@@ -16,6 +16,7 @@ from fstensor.errors import AxisError, DtypeError, OptionError, ShapeError
 from fstensor.ops.convert import convert_element_type
 from fstensor.ops.elementwise import add_any
 from fstensor.ops.families import NUMERIC, check_same_dtype
+from fstensor.ops.reduce import wide_accumulator
 from fstensor.ops.shape import moveaxis, transpose
 
 Axes: TypeAlias = tuple[int, ...]
@@ -207,9 +208,8 @@ def _holds(wide: np.dtype[Any], narrow: np.dtype[Any]) -> bool:
 
 
 def widened(lhs: Any, rhs: Any, out_dtype: np.dtype[Any]) -> tuple[Any, Any]:
-    """The buffers in the dtype to sum in: that of the result, float32 for 16 bits and fewer."""
-    small = dtypes.is_float(out_dtype) and out_dtype.itemsize < 4
-    work = np.dtype(np.float32) if small else out_dtype
+    """The buffers in the dtype to sum in: that of the result, or a wider one."""
+    work = wide_accumulator(out_dtype)
     return lhs.astype(work, copy=False), rhs.astype(work, copy=False)
 
 

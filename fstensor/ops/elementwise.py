@@ -35,10 +35,17 @@ from fstensor.ops.families import (
 )
 
 
-@final
-@primitive("add_any")
-class AddAny(Binary):
-    """Sum of two tangents or cotangents; what transforms use to accumulate."""
+class _JointlyLinear(Binary):
+    """An operation that is linear in both operands together: its tangent is itself of tangents."""
+
+    def jvp(self, primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Any, Any]:
+        if any(t is ZERO for t in tangents):
+            return super().jvp(primals, tangents)
+        return self.bind(*primals), self.bind(*tangents)
+
+
+class _Sum(_JointlyLinear):
+    """x + y."""
 
     def impl(self, xp: Any, x: Any, y: Any) -> Any:
         return xp.add(x, y)
@@ -50,6 +57,18 @@ class AddAny(Binary):
 
     def transpose(self, ct: Array, x: Value, y: Value) -> Sequence[Value]:
         return [unbroadcast(ct, a) if isinstance(a, Linear) else None for a in (x, y)]
+
+
+@final
+@primitive("add_any")
+class AddAny(_Sum):
+    """Sum of two tangents or cotangents; what transforms use to accumulate."""
+
+
+@final
+@primitive("add")
+class Add(_Sum):
+    """Elementwise sum, x + y. For bools: logical or."""
 
 
 @final
@@ -67,32 +86,6 @@ class Neg(Unary):
 
     def transpose(self, ct: Array, x: Value) -> Sequence[Value]:
         return [neg(ct)]
-
-
-class _JointlyLinear(Binary):
-    """An operation that is linear in both operands together: its tangent is itself of tangents."""
-
-    def jvp(self, primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Any, Any]:
-        if any(t is ZERO for t in tangents):
-            return super().jvp(primals, tangents)
-        return self.bind(*primals), self.bind(*tangents)
-
-
-@final
-@primitive("add")
-class Add(_JointlyLinear):
-    """Elementwise sum, x + y. For bools: logical or."""
-
-    def impl(self, xp: Any, x: Any, y: Any) -> Any:
-        return xp.add(x, y)
-
-    def derive_x(self, t: Array, out: Array, x: Array, y: Array) -> Array:
-        return t
-
-    derive_y = derive_x
-
-    def transpose(self, ct: Array, x: Value, y: Value) -> Sequence[Value]:
-        return [unbroadcast(ct, a) if isinstance(a, Linear) else None for a in (x, y)]
 
 
 @final
@@ -199,9 +192,10 @@ class Rem(Binary):
 @final
 @primitive("max")
 class Max(Binary):
-    """Elementwise maximum; NaN when either is NaN. At a tie each operand has half the slope."""
+    """Elementwise maximum; NaN when either is NaN. At a tie each operand has half the slope.
 
-    takes = ORDERED
+    Complex numbers are ordered by real part, then by imaginary part.
+    """
 
     def impl(self, xp: Any, x: Any, y: Any) -> Any:
         return xp.maximum(x, y)
@@ -216,9 +210,10 @@ class Max(Binary):
 @final
 @primitive("min")
 class Min(Binary):
-    """Elementwise minimum; NaN when either is NaN. At a tie each operand has half the slope."""
+    """Elementwise minimum; NaN when either is NaN. At a tie each operand has half the slope.
 
-    takes = ORDERED
+    Complex numbers are ordered by real part, then by imaginary part.
+    """
 
     def impl(self, xp: Any, x: Any, y: Any) -> Any:
         return xp.minimum(x, y)

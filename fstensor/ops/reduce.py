@@ -161,6 +161,22 @@ class ReduceMin(Extremum):
         return x.min(self.axes)
 
 
+def _reduce_bits(xp: Any, ufunc: Any, x: Any, axes: tuple[int, ...], start: int) -> Any:
+    """The reduction by a ufunc of bits. CuPy's have none: there, halves are combined."""
+    if xp is np:
+        return ufunc.reduce(x, axes)
+    kept = [n for i, n in enumerate(x.shape) if i not in axes]
+    count = math.prod([x.shape[a] for a in axes])
+    if count == 0:
+        return xp.full(kept, start, x.dtype)
+    rows = xp.moveaxis(x, axes, range(len(axes))).reshape(count, *kept)
+    while rows.shape[0] > 1:
+        half = rows.shape[0] // 2
+        merged = ufunc(rows[:half], rows[half : 2 * half])
+        rows = xp.concatenate((merged, rows[2 * half :]))
+    return rows[0]
+
+
 @final
 @primitive("reduce_and")
 class ReduceAnd(Reduction):
@@ -170,7 +186,7 @@ class ReduceAnd(Reduction):
     takes = BITS
 
     def impl(self, xp: Any, x: Any) -> Any:
-        return x.all(self.axes) if x.dtype.kind == "b" else xp.bitwise_and.reduce(x, self.axes)
+        return _reduce_bits(xp, xp.bitwise_and, x, self.axes, neutral("and", x.dtype))
 
 
 @final
@@ -182,7 +198,7 @@ class ReduceOr(Reduction):
     takes = BITS
 
     def impl(self, xp: Any, x: Any) -> Any:
-        return x.any(self.axes) if x.dtype.kind == "b" else xp.bitwise_or.reduce(x, self.axes)
+        return _reduce_bits(xp, xp.bitwise_or, x, self.axes, 0)
 
 
 @final
@@ -194,7 +210,7 @@ class ReduceXor(Reduction):
     takes = BITS
 
     def impl(self, xp: Any, x: Any) -> Any:
-        return xp.bitwise_xor.reduce(x, self.axes)
+        return _reduce_bits(xp, xp.bitwise_xor, x, self.axes, 0)
 
 
 class ArgExtremum(Reduction):

@@ -347,7 +347,7 @@ class SelectAndScatterAdd(Selection):
             for k, view in enumerate(step.views(spread)):
                 part = _masked_bits(xp, out, chosen == k).view(out.dtype)
                 if overlap:
-                    view += part
+                    xp.add(view, part, out=view)
                 else:
                     view[...] = part
             out = spread

@@ -19,23 +19,21 @@ def check_callable(function: Any, what: str) -> None:
 
 
 def lift_leaves(leaves: Sequence[Any], what: str) -> list[Array]:
-    """Leaves as Arrays that nobody else can write into. Raises ArgumentError for other objects."""
-    for x in leaves:
-        if not is_array_like(x):
-            raise ArgumentError(
-                f"{what}: arguments must be trees of arrays or scalars, "
-                f"got a leaf of type {type(x).__name__}; bind it with a lambda or functools.partial"
-            )
-    return [lift(x) for x in leaves]
+    """Arguments as Arrays. Raises ArgumentError for what is none."""
+    hint = "; bind it with a lambda or functools.partial"
+    return _lift_all(leaves, f"{what}: arguments must be", hint)
 
 
 def lift_outputs(leaves: Sequence[Any], what: str) -> list[Array]:
-    """A function's outputs as Arrays. Raises ArgumentError naming `what` for other objects."""
+    """A function's outputs as Arrays. Raises ArgumentError for what is none."""
+    return _lift_all(leaves, f"{what}: the function must return", "")
+
+
+def _lift_all(leaves: Sequence[Any], rule: str, hint: str) -> list[Array]:
     for x in leaves:
         if not is_array_like(x):
             raise ArgumentError(
-                f"{what}: the function must return trees of arrays or scalars, "
-                f"got a leaf of type {type(x).__name__}"
+                f"{rule} trees of arrays or scalars, got a leaf of type {type(x).__name__}{hint}"
             )
     return [lift(x) for x in leaves]
 

@@ -23,7 +23,7 @@ from fstensor.core.aval import ShapedArray
 from fstensor.core.jaxpr import ClosedJaxpr, Jaxpr
 from fstensor.core.primitive import ZERO, Linear, MappedAxis, Primitive, Value, primitive
 from fstensor.core.state import state
-from fstensor.core.trace import PartialTrace, Tracer
+from fstensor.core.trace import EVAL, PartialTrace, Tracer
 from fstensor.errors import ArgumentError, JaxprTypeError, OptionError
 from fstensor.transforms.jvp import instantiate, jvp_jaxpr
 from fstensor.transforms.linearize import split_jaxpr
@@ -201,11 +201,11 @@ class Jitted:
         if config.disable_jit:
             return self._fun(*args, **kwargs)
         leaves, traced = self._trace(args, kwargs)
-        if self._inline and state.trace.transform != "eval":
+        if self._inline and state.trace is not EVAL:
             outs = traced.call.jaxpr.as_function()(*traced.captured, *leaves)
         else:
             outs = traced.call.bind(*traced.captured, *leaves)
-        if self._donate_argnums or self._donate_argnames:
+        if (self._donate_argnums or self._donate_argnames) and state.trace is EVAL:
             self._delete_donated(args, kwargs)
         return tree.unflatten(traced.out_tree, outs)
 

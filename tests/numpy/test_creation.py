@@ -182,7 +182,7 @@ class TestRanges:
         assert (float(x[0]), float(x[-1])) == (np.float32(0.1), np.float32(0.7))
 
     def test_linspace_step_and_integers(self):
-        values_, step = fnp.linspace(0, 1, 5, retstep=True)
+        _, step = fnp.linspace(0, 1, 5, retstep=True)
         assert float(step) == 0.25
         check(fnp.linspace(0, 9, 4, dtype="int32"), np.linspace(0, 9, 4, dtype="int32"), "int32")
 

@@ -101,7 +101,8 @@ class TestTransforms:
     def test_operators_with_ndarrays_on_the_left(self):
         n = np.ones(3, "float32")
         x = fnp.arange(3.0)
-        for got, expected in [(n + x, [1, 2, 3]), (n - x, [1, 0, -1]), (n @ x, 3), (n < x, [0, 0, 1]),
+        for got, expected in [(n + x, [1, 2, 3]), (n - x, [1, 0, -1]), (n @ x, 3),
+                              (n < x, [0, 0, 1]),
                               (np.float64(2) * x, [0, 2, 4]), (np.int8(2) ** x, [1, 2, 4]),
                               (np.float32(2) / (x + 1), [2, 1, 2 / 3])]:  # fmt: skip
             assert is_array(got)
@@ -111,7 +112,7 @@ class TestTransforms:
         assert "add" in str(traced)
 
     def test_conversion_of_a_tracer(self):
-        with pytest.raises(errors.TracerArrayConversionError, match="fstensor.numpy"):
+        with pytest.raises(errors.TracerArrayConversionError, match=r"fstensor\.numpy"):
             fst.jit(np.asarray)(1.0)
         with pytest.raises(errors.TracerArrayConversionError):
             fst.jit(lambda x: np.ones(3)[x])(np.array([1]))
@@ -165,7 +166,7 @@ class TestRefusals:
 
     def test_unsupported_options(self):
         x = fnp.ones(3)
-        with pytest.raises(errors.ArgumentError, match="add: .* no keyword arguments, got dtype"):
+        with pytest.raises(errors.ArgumentError, match=r"add: .* no keyword arguments, got dtype"):
             np.add(x, x, dtype=np.float64)
         with pytest.raises(errors.ArgumentError, match="where"):
             np.sin(x, where=np.array([True, False, True]))

@@ -63,7 +63,12 @@ def test_functions_of_floats(name):
         check(getattr(fnp, name)(x), getattr(np, name)(x), dtype, factor=20)
     if name != "reciprocal":  # of integers it is an integer in NumPy
         x = np.array([1], "int32")
-        check(getattr(fnp, name)(x), quietly(getattr(np, name), x.astype("float32")), "float32", factor=20)
+        check(
+            getattr(fnp, name)(x),
+            quietly(getattr(np, name), x.astype("float32")),
+            "float32",
+            factor=20,
+        )
 
 
 # log1p of -1 from below and the like: NumPy's own edges, through our primitives.
@@ -81,7 +86,7 @@ def test_functions_of_complex_numbers(name):
 
 ANY_UNARY = {
     "abs": NUMBERS,
-    "negative": [d for d in NUMBERS],
+    "negative": NUMBERS,
     "positive": NUMBERS,
     "sign": REALS,
     "square": NUMBERS,
@@ -201,6 +206,14 @@ def test_binary_functions_broadcast(name, shapes, data):
 def test_binary_functions_at_edges(name):
     x, y = (m.ravel() for m in np.meshgrid(EDGES, EDGES))
     check(getattr(fnp, name)(x, y), quietly(getattr(np, name), x, y), factor=20)
+
+
+@pytest.mark.parametrize("name", ["maximum", "minimum"])
+def test_extrema_of_complex_numbers(name):
+    parts = [0, 1, np.nan]
+    z = np.array([complex(a, b) for a in parts for b in parts])
+    x, y = (m.ravel() for m in np.meshgrid(z, z))
+    np.testing.assert_array_equal(np.asarray(getattr(fnp, name)(x, y)), getattr(np, name)(x, y))
 
 
 @pytest.mark.parametrize("name", ["floor_divide", "remainder", "fmod"])
