@@ -20,6 +20,7 @@ class Row:
 def calls_per_round(call: Callable[[], object], target: float = 0.01) -> int:
     """How many calls take about `target` seconds."""
     timer = timeit.Timer(call)
+    timer.timeit(10)  # the first calls trace and compile
     number = 1
     while (elapsed := timer.timeit(number)) < target / 10:
         number *= 4

@@ -125,13 +125,13 @@ class Jaxpr:
         self.eqns = list(eqns)
         self.debug_info = debug_info
 
-    @property
-    def in_avals(self) -> list[ShapedArray]:
-        return [v.aval for v in self.invars]
+    @cached_property
+    def in_avals(self) -> tuple[ShapedArray, ...]:
+        return tuple([v.aval for v in self.invars])
 
-    @property
-    def out_avals(self) -> list[ShapedArray]:
-        return [a.aval for a in self.outvars]
+    @cached_property
+    def out_avals(self) -> tuple[ShapedArray, ...]:
+        return tuple([a.aval for a in self.outvars])
 
     @cached_property
     def _key(self) -> tuple[Any, ...]:
@@ -225,11 +225,11 @@ class ClosedJaxpr:
         return lambda *args: eval_jaxpr(self.jaxpr, self.consts, *args)
 
     @property
-    def in_avals(self) -> list[ShapedArray]:
+    def in_avals(self) -> tuple[ShapedArray, ...]:
         return self.jaxpr.in_avals
 
     @property
-    def out_avals(self) -> list[ShapedArray]:
+    def out_avals(self) -> tuple[ShapedArray, ...]:
         return self.jaxpr.out_avals
 
     @property

@@ -5,14 +5,12 @@ from __future__ import annotations
 import builtins
 import math
 import operator
-from collections.abc import Callable
 
 import numpy as np
 
 from fstensor import dtypes, lax
 from fstensor.array import Array, ArrayLike, ConcreteArray
 from fstensor.errors import DtypeError, OptionError
-from fstensor.numpy.logic import greater_equal, isnan, less_equal
 from fstensor.numpy.promote import (
     cast,
     constant,
@@ -309,21 +307,14 @@ around = round
 def maximum(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Elementwise maximum; NaN where either is. At a tie each operand has half the slope.
 
-    Complex numbers are ordered by real part, then by imaginary part; the first wins a tie.
+    Complex numbers are ordered by real part, then by imaginary part.
     """
-    x, y = promote("maximum", x, y)
-    return _chosen(greater_equal, x, y) if dtypes.is_complex(x.dtype) else lax.max(x, y)
+    return lax.max(*promote("maximum", x, y))
 
 
 def minimum(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Elementwise minimum; NaN where either is. Ties and complex numbers as in `maximum`."""
-    x, y = promote("minimum", x, y)
-    return _chosen(less_equal, x, y) if dtypes.is_complex(x.dtype) else lax.min(x, y)
-
-
-def _chosen(goes_first: Callable[[Array, Array], Array], x: Array, y: Array) -> Array:
-    x_wins = lax.bitwise_and(goes_first(x, y), lax.bitwise_not(isnan(y)))
-    return select(lax.bitwise_or(isnan(x), x_wins), x, y)
+    return lax.min(*promote("minimum", x, y))
 
 
 def fmax(x: ArrayLike, y: ArrayLike, /) -> Array:

@@ -14,9 +14,10 @@ from typing import Any, NamedTuple, TypeAlias, final
 import numpy as np
 
 from fstensor import dtypes
-from fstensor.array import Array, ArrayLike, DtypeLike, lift
+from fstensor.array import Array, ArrayLike, DtypeLike
 from fstensor.core.aval import ShapedArray
 from fstensor.core.primitive import ZERO, Linear, MappedAxis, Primitive, Value, primitive
+from fstensor.core.trace import operand as as_operand
 from fstensor.errors import OptionError, ShapeError
 from fstensor.ops.arrange import rev
 from fstensor.ops.convert import convert_element_type
@@ -328,7 +329,7 @@ def conv_general_dilated(
         Products of 16-bit floats are summed in float32 and rounded once.
     Raises: ShapeError when shapes or groups do not fit, OptionError, DtypeError.
     """
-    x, w = (lift(operand, what="conv_general_dilated") for operand in (lhs, rhs))
+    x, w = (as_operand(operand, "conv_general_dilated") for operand in (lhs, rhs))
     numbers = conv_dimension_numbers(x.shape, w.shape, dimension_numbers)
     rank = max(x.ndim - 2, 0)
     base = tuple(lhs_dilation) if lhs_dilation is not None else (1,) * rank
@@ -504,7 +505,7 @@ def conv_transpose(
     transpose_kernel: whether to reverse the kernel and exchange its features: the true transpose.
     Raises: as conv_general_dilated.
     """
-    x, w = (lift(operand, what="conv_transpose") for operand in (lhs, rhs))
+    x, w = (as_operand(operand, "conv_transpose") for operand in (lhs, rhs))
     rank = max(x.ndim - 2, 0)
     if dimension_numbers is None:
         letters = "".join(map(chr, range(ord("a"), ord("a") + rank)))
@@ -566,7 +567,7 @@ def conv_general_dilated_patches(
     The features of the result are ordered by channel first, then by place in the window.
     Other arguments: those of conv_general_dilated; Raises: the same.
     """
-    x = lift(lhs, what="conv_general_dilated_patches")
+    x = as_operand(lhs, "conv_general_dilated_patches")
     window = tuple(filter_shape)
     kernel_shape = (0, 0, *window)
     numbers = conv_dimension_numbers(x.shape, kernel_shape, dimension_numbers)

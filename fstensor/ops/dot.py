@@ -9,9 +9,10 @@ from typing import Any, TypeAlias, final
 import numpy as np
 
 from fstensor import dtypes
-from fstensor.array import Array, ArrayLike, DtypeLike, lift
+from fstensor.array import Array, ArrayLike, DtypeLike
 from fstensor.core.aval import ShapedArray
 from fstensor.core.primitive import ZERO, Linear, MappedAxis, Primitive, Value, primitive
+from fstensor.core.trace import operand as as_operand
 from fstensor.errors import AxisError, DtypeError, OptionError, ShapeError
 from fstensor.ops.convert import convert_element_type
 from fstensor.ops.elementwise import add_any
@@ -260,7 +261,7 @@ def dot_general(
         16-bit floats are summed in float32 and rounded once.
     Raises: ShapeError when sizes differ, AxisError for axes that do not exist, DtypeError.
     """
-    x, y = lift(lhs, what="dot_general"), lift(rhs, what="dot_general")
+    x, y = as_operand(lhs, "dot_general"), as_operand(rhs, "dot_general")
     try:
         (lhs_contract, rhs_contract), (lhs_batch, rhs_batch) = dimension_numbers
     except (TypeError, ValueError):
@@ -293,7 +294,7 @@ def dot(
     `dot_general`.
     Raises: ShapeError for other ranks and when the sizes differ, DtypeError.
     """
-    x, y = lift(lhs, what="dot"), lift(rhs, what="dot")
+    x, y = as_operand(lhs, "dot"), as_operand(rhs, "dot")
     if dimension_numbers is None:
         if x.ndim not in (1, 2) or y.ndim not in (1, 2):
             raise ShapeError(
@@ -310,7 +311,7 @@ def batch_matmul(lhs: ArrayLike, rhs: ArrayLike) -> Array:
     Shapes: (..., m, k) and (..., k, n) -> (..., m, n), with equal leading axes.
     Raises: ShapeError for ranks below 2, unequal ranks or sizes that differ; DtypeError.
     """
-    x, y = lift(lhs, what="batch_matmul"), lift(rhs, what="batch_matmul")
+    x, y = as_operand(lhs, "batch_matmul"), as_operand(rhs, "batch_matmul")
     if x.ndim != y.ndim or x.ndim < 2:
         raise ShapeError(
             f"batch_matmul: operands must have one rank of at least 2, got {x.aval} and {y.aval}"

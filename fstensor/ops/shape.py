@@ -40,10 +40,11 @@ class BroadcastInDim(Structural):
                 "broadcast_in_dim: broadcast_dimensions must name an axis of the result for each "
                 f"axis of the operand, ascending, got {dims} for {x} to {shape}"
             )
+        if any(n < 0 for n in shape):
+            raise ShapeError(f"broadcast_in_dim: sizes must not be negative, got {shape} for {x}")
         if any(n not in (1, shape[d]) for n, d in zip(x.shape, dims, strict=True)):
             raise ShapeError(
-                f"broadcast_in_dim: only axes of size 1 stretch, got {x} to {shape} "
-                f"along {dims}"
+                f"broadcast_in_dim: only axes of size 1 stretch, got {x} to {shape} along {dims}"
             )
         return x.update(shape=shape)
 
@@ -57,9 +58,7 @@ class BroadcastInDim(Structural):
 
     def transpose(self, ct: Array, x: Value) -> Sequence[Value]:
         dims = self.broadcast_dimensions
-        stretched = [
-            d for n, d in zip(x.shape, dims, strict=True) if n == 1 and self.shape[d] != 1
-        ]
+        stretched = [d for n, d in zip(x.shape, dims, strict=True) if n == 1 and self.shape[d] != 1]
         summed = tuple([i for i in range(len(self.shape)) if i not in dims or i in stretched])
         return [reshape(ops.reduce.reduce_sum(ct, summed), x.shape)]
 
@@ -214,9 +213,7 @@ class Squeeze(Structural):
             raise ShapeError(
                 f"squeeze: only axes of size 1 can be dropped, got {x} along {self.dimensions}"
             )
-        return x.update(
-            shape=tuple([n for i, n in enumerate(x.shape) if i not in self.dimensions])
-        )
+        return x.update(shape=tuple([n for i, n in enumerate(x.shape) if i not in self.dimensions]))
 
     def impl(self, xp: Any, x: Any) -> Any:
         return xp.squeeze(x, self.dimensions)

@@ -10,9 +10,10 @@ from typing import Any, ClassVar, NamedTuple, final
 import numpy as np
 
 from fstensor import dtypes
-from fstensor.array import Array, ArrayLike, lift
+from fstensor.array import Array, ArrayLike
 from fstensor.core.aval import ShapedArray
 from fstensor.core.primitive import ZERO, MappedAxis, Primitive, Value, primitive
+from fstensor.core.trace import operand as as_operand
 from fstensor.errors import OptionError, ShapeError
 from fstensor.ops.conv import as_pads, padtype_to_pads
 from fstensor.ops.elementwise import add, max, min
@@ -405,7 +406,7 @@ def reduce_window(
     Shapes: along each axis floor((padded size - dilated window) / stride) + 1 places.
     Raises: OptionError when parameters do not fit the rank, DtypeError, ShapeError.
     """
-    x = lift(operand, what="reduce_window")
+    x = as_operand(operand, "reduce_window")
     init = beside(init_value, x, "reduce_window")
     check_same_dtype("reduce_window", (x.aval, init.aval))
     if init.ndim:

@@ -59,14 +59,16 @@ class Jit(Primitive):
     def called_program(self) -> ClosedJaxpr:
         return self.jaxpr
 
-    def infer(self, avals: tuple[ShapedArray, ...]) -> list[ShapedArray]:
+    def infer(self, avals: tuple[ShapedArray, ...]) -> tuple[ShapedArray, ...]:
         # The shared table would keep the program alive; this is as quick.
         return self.abstract(*avals)
 
-    def abstract(self, *avals: ShapedArray) -> list[ShapedArray]:
+    def abstract(self, *avals: ShapedArray) -> tuple[ShapedArray, ...]:
         expected = self.jaxpr.in_avals
-        if len(avals) != len(expected) or not all(map(ShapedArray.same_type, avals, expected)):
-            raise JaxprTypeError(f"jit: {self.label} takes {expected}, got {list(avals)}")
+        if avals != expected and (
+            len(avals) != len(expected) or not all(map(ShapedArray.same_type, avals, expected))
+        ):
+            raise JaxprTypeError(f"jit: {self.label} takes {expected}, got {avals}")
         return self.jaxpr.out_avals
 
     def program(self) -> Program:

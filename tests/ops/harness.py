@@ -25,6 +25,7 @@ NUMBERS = INEXACT + INTEGERS
 REALS = FLOATS + INTEGERS
 ALL = NUMBERS + BOOL
 HALVES = ("float16", "bfloat16")
+EDGES = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan]
 
 
 @dataclass(frozen=True)
@@ -177,3 +178,35 @@ def binary(
             )
         )
     return cases
+
+
+def wide(function):
+    """`function` of the operands in double precision."""
+
+    def in_double(*xs):
+        kinds = {"f": np.float64, "V": np.float64, "c": np.complex128}
+        return function(*[x.astype(kinds.get(x.dtype.kind, x.dtype)) for x in xs])
+
+    return in_double
+
+
+def loop(function):
+    """`function` of Python numbers, applied in a loop; integers wrap around."""
+
+    def over_elements(*xs):
+        spread = np.broadcast_arrays(*xs)
+        out = np.zeros(spread[0].shape, xs[0].dtype)
+        for i in np.ndindex(out.shape):
+            value = function(*[x[i].item() for x in spread])
+            out[i] = np.array(value % 2**64, np.uint64).astype(out.dtype)
+        return out
+
+    return over_elements
+
+
+def halves(primitive, function, *, arity=1, low=-2.0, high=2.0):
+    """Cases in half precision: values only, for derivatives round too often to be compared."""
+    operand = Operand((2, 3), low=low, high=high)
+    return [
+        Case(primitive, (operand,) * arity, wide(function), dtypes=HALVES, differentiable=False)
+    ]

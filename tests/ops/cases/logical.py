@@ -3,16 +3,17 @@ import operator
 import numpy as np
 
 from fstensor.ops import logical as ops
-from tests.ops.cases.elementwise import EDGES, loop
 from tests.ops.harness import (
     ALL,
     BOOL,
+    EDGES,
     HALVES,
     INTEGERS,
     REALS,
     Case,
     Operand,
     binary,
+    loop,
     unary,
 )
 

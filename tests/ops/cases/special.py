@@ -4,8 +4,7 @@ import numpy as np
 import scipy.special
 
 from fstensor.ops import special as ops
-from tests.ops.cases.elementwise import EDGES, halves, wide
-from tests.ops.harness import Case, Operand, binary, unary
+from tests.ops.harness import EDGES, Case, Operand, binary, halves, unary, wide
 
 
 def in_loop(function):

@@ -4,8 +4,7 @@ import math
 import numpy as np
 
 from fstensor.ops import transcendental as ops
-from tests.ops.cases.elementwise import EDGES, halves, wide
-from tests.ops.harness import COMPLEX, Case, Operand, binary, unary
+from tests.ops.harness import COMPLEX, EDGES, Case, Operand, binary, halves, unary, wide
 
 
 def loop(real, complex_=None):
