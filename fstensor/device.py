@@ -122,9 +122,9 @@ def array_module(device: Device) -> ModuleType:
 
 
 def move(buffer: Any, device: Device) -> Any:
-    """The buffer itself if it lies on `device`, else a copy there."""
+    """The buffer itself if it lies on `device`, else a copy there. Random keys stay on the host."""
     source = device_of(buffer)
-    if source == device:
+    if source == device or stays_on_host(buffer):
         return buffer
     if source != CPU:
         buffer = buffer.get()
@@ -135,19 +135,26 @@ def move(buffer: Any, device: Device) -> Any:
         return cupy.asarray(buffer)
 
 
+def stays_on_host(buffer: Any) -> bool:
+    """Whether these are random keys: CuPy has no structured dtypes, and keys are small."""
+    return buffer.dtype.names is not None
+
+
+def home_of(buffers: Sequence[Any]) -> Device:
+    """The device on which an operation on `buffers`, known to lie on one, takes place."""
+    return next((d for b in buffers if (d := device_of(b)) != CPU), current_default_device())
+
+
 def unify(buffers: Sequence[Any]) -> tuple[ModuleType, list[Any]]:
     """The array module for an operation on `buffers`; 0-d operands follow the others' device.
 
     Raises: DeviceError when the rest lie on two devices.
     """
-    homes = {device_of(b): b for b in buffers if b.ndim > 0}
+    homes = {device_of(b): b for b in buffers if b.ndim > 0 and not stays_on_host(b)}
     if len(homes) > 1:
         got = " and ".join(f"{b.dtype}{list(b.shape)} on {d}" for d, b in homes.items())
         raise DeviceError(
             f"operands must lie on one device, got {got}; move one with device_put(x, device)"
         )
-    if homes:
-        home = next(iter(homes))
-    else:
-        home = next((d for b in buffers if (d := device_of(b)) != CPU), current_default_device())
+    home = next(iter(homes)) if homes else home_of(buffers)
     return array_module(home), [move(b, home) for b in buffers]

@@ -79,12 +79,23 @@ def _reflected(name):
     return lambda self, other: _lifted(getattr(operator, name))(other, self)
 
 
+def _in_place(name):
+    def method(self, other):
+        self._values = getattr(operator, name)(self._values, _lower(other))
+        return self
+
+    return method
+
+
 for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and_", "or_", "xor"):
     _plain = _name.rstrip("_")
     setattr(ndarray, f"__{_plain}__", _operator(_name))
     setattr(ndarray, f"__r{_plain}__", _reflected(_name))
+    setattr(ndarray, f"__i{_plain}__", _in_place(f"i{_plain}"))
 for _name in ("lshift", "rshift", "lt", "le", "gt", "ge", "eq", "ne", "neg", "invert", "matmul"):
     setattr(ndarray, f"__{_name}__", _operator(_name))
+for _name in ("lshift", "rshift"):
+    setattr(ndarray, f"__i{_name}__", _in_place(f"i{_name}"))
 
 
 def _lower(x):

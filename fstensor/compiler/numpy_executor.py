@@ -93,8 +93,9 @@ class Program:
     def run(self, xp: Any, buffers: Sequence[Any]) -> list[Any]:
         """The buffers of the outputs. `xp` is the array module of the inputs."""
         values: list[Any] = [None] * self.count
+        home = device.CPU if xp is np else device.home_of(buffers)
         for i, b in self._fixed:
-            values[i] = b if xp is np else device.move(b, device.device_of(buffers[0]))
+            values[i] = b if xp is np else device.move(b, home)
         for i, b in zip(self.inputs, buffers, strict=True):
             values[i] = b
         for step in self.steps:

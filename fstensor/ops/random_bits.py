@@ -2,7 +2,7 @@
 
 A key is two 32-bit words. The hash of a key and a counter is two more words, as random as the key;
 so each element of an array of bits depends on the key and its own index alone. That makes the bits
-the same however the work is divided.
+the same however the work is divided. Keys stay in host memory, also where bits are made on a GPU.
 
 Source: J. Salmon, M. Moraes, R. Dror, D. Shaw, "Parallel random numbers: as easy as 1, 2, 3", 2011.
 How counters are laid out, keys split and data folded in is as in JAX, so that the bits are too.
@@ -17,7 +17,7 @@ from typing import Any, final
 
 import numpy as np
 
-from fstensor import dtypes
+from fstensor import device, dtypes
 from fstensor.array import Array, ArrayLike
 from fstensor.core.aval import ShapedArray
 from fstensor.core.primitive import ZERO, MappedAxis, Primitive, Value, primitive
@@ -60,6 +60,7 @@ class RandomSeed(Random):
         return ShapedArray(seeds.shape, dtypes.prng_key)
 
     def impl(self, xp: Any, seeds: Any) -> Any:
+        seeds = device.move(seeds, device.CPU)
         words = np.zeros((*seeds.shape, 2), np.uint32)
         if seeds.dtype.itemsize == 8:
             words[..., 0] = seeds.astype(np.uint64) >> 32
@@ -84,7 +85,7 @@ class RandomWrap(Random):
         return ShapedArray(words.shape[:-1], dtypes.prng_key)
 
     def impl(self, xp: Any, words: Any) -> Any:
-        return _as_keys(np.ascontiguousarray(words))
+        return _as_keys(np.ascontiguousarray(device.move(words, device.CPU)))
 
     def batch(
         self, axis: MappedAxis, args: Sequence[Value], dims: Sequence[int | None]
@@ -122,7 +123,9 @@ class RandomBits(Random):
         return ShapedArray((*keys.shape, *self.shape), _UNSIGNED[self.bit_width])
 
     def impl(self, xp: Any, keys: Any) -> Any:
-        high, low = _hash_indices(xp, keys["fry"], math.prod(self.shape))
+        # Keys stay on the host; the bits are made where they are wanted.
+        words = xp.asarray(keys["fry"])
+        high, low = _hash_indices(xp, words, math.prod(self.shape))
         if self.bit_width == 64:
             bits = high.astype(np.uint64)
             bits <<= 32
@@ -163,7 +166,7 @@ class RandomFoldIn(Random):
     def impl(self, xp: Any, keys: Any, data: Any) -> Any:
         shape = np.broadcast_shapes(keys.shape, data.shape)
         words = np.zeros((2, *shape), np.uint32)
-        words[1] = data
+        words[1] = device.move(data, device.CPU)
         _threefry(np, keys["fry"][..., 0], keys["fry"][..., 1], words[0, ...], words[1, ...])
         return _as_keys(np.ascontiguousarray(np.moveaxis(words, 0, -1)))
 
