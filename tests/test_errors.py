@@ -69,6 +69,24 @@ def test_shapes_that_do_not_broadcast():
     assert "float32[2,3] and float32[3,2]" in caught(ValueError, of_numpy)
 
 
+@pytest.mark.parametrize("transform", [fst.jit, fst.vmap, fst.grad, lambda f: fst.jit(fst.vmap(f))])
+def test_transforms_raise_what_the_function_raises(transform):
+    mistakes = [
+        lambda x: lax.add(x, fnp.ones((2, 3))),
+        lambda x: lax.add(x, fnp.arange(3)),
+        lambda x: fnp.sum(x, axis=2),
+        lambda x: fnp.reshape(x, (7,)),
+        lambda x: fnp.asarray(x)[5],
+        lambda x: fnp.sin([x]),
+    ]
+    for user in mistakes:
+        eager = caught(errors.FstensorError, lambda f=user: f(X), user)
+        batched = transform not in (fst.jit, fst.grad)
+        argument = np.stack([X, X]) if batched else X
+        traced = caught(errors.FstensorError, lambda f=user, a=argument: transform(f)(a), user)
+        assert traced == eager
+
+
 def test_contracting_sizes():
     def user():
         return lax.dot(M, M)

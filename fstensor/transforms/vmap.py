@@ -80,6 +80,8 @@ class BatchTrace(Trace):
                 dims.append(None)
         if not batched and (self.axis.name is None or self.axis.name not in primitive.axis_names):
             return self.parent.process(primitive, values)
+        # The checks are made on what one example sees: batches could fit where examples do not.
+        primitive.infer(tuple([x.aval if isinstance(x, Array) else lift(x).aval for x in args]))
         with current_trace(self.parent):
             out, dim = primitive.batch(self.axis, values, dims)
         if primitive.multiple_results:

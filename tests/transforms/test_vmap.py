@@ -78,6 +78,17 @@ def test_sizes_that_differ_are_named():
         fst.vmap(f)({"w": M}, M.T)
 
 
+def test_errors_are_those_of_one_example():
+    def add(x, y):
+        return fst.lax.add(x, y)
+
+    x, y = np.ones((3, 2), np.float32), np.ones((3, 1, 2), np.float32)
+    with pytest.raises(ShapeError, match=r"got float32\[2\] and float32\[1,2\]"):
+        fst.vmap(add)(x, y)
+    with pytest.raises(ShapeError, match=r"got float32\[2\] and float32\[1,2\]"):
+        add(x[0], y[0])
+
+
 def test_axis_that_does_not_exist():
     with pytest.raises(AxisError, match=r"axis 2 to map over, got x of float32\[2,3\]"):
         fst.vmap(lambda x: x, in_axes=2)(M)
