@@ -361,7 +361,10 @@ def operand(x: Any, what: str = "array argument") -> Array:
     """`x` as an Array, for an operation whose result never shares its operands' memory.
 
     Computed at once, the operation is done with an ndarray when it returns, and nothing is copied;
-    recorded, it refers to the array later.
+    recorded, it refers to the array later. Scalars are copied always: of them a reduction, say, may
+    be the operand itself.
     Raises: ArgumentError for what is not array-like.
     """
-    return borrow(x, what=what) if state.trace is EVAL else lift(x, what=what)
+    if state.trace is EVAL and isinstance(x, np.ndarray) and x.ndim:
+        return borrow(x, what=what)
+    return lift(x, what=what)

@@ -335,7 +335,8 @@ def clip(arr: ArrayLike, /, min: ArrayLike | None = None, max: ArrayLike | None 
     At a bound the slope is 1/2. Where min > max the result is max.
     Raises: DtypeError for complex numbers.
     """
-    arr = _real("clip", operand(arr, "clip"))
+    unlimited = min is None and max is None
+    arr = _real("clip", owned(arr, "clip") if unlimited else operand(arr, "clip"))
     if min is not None:
         arr = maximum(min, arr)
     if max is not None:

@@ -58,7 +58,7 @@ def asarray(
     if isinstance(a, Array):
         result = a if target is None else converted(a, target)
     elif isinstance(a, np.ndarray):
-        result = lift(a) if target in (None, a.dtype) else from_buffer(a.astype(target))
+        result = lift(a) if target in (None, a.dtype) else converted(operand(a, "asarray"), target)
     elif isinstance(a, (bool, int, float, complex)):
         result = lift(a, target)
     elif isinstance(a, (list, tuple)):

@@ -19,6 +19,7 @@ from fstensor.errors import OptionError, ShapeError
 from fstensor.numpy.promote import (
     constant,
     converted,
+    owned,
     promote_dtypes,
     refuse_out,
     repeated,
@@ -49,7 +50,9 @@ def einsum(
     refuse_out("einsum", out)
     if not isinstance(subscripts, str):
         subscripts, operands = _from_lists((subscripts, *operands))
-    arrays = promote_dtypes("einsum", *operands)
+    # The sum over one operand may be that operand, or a view of it.
+    given = [owned(operands[0], "einsum")] if len(operands) == 1 else operands
+    arrays = promote_dtypes("einsum", *given)
     dtype = None if preferred_element_type is None else dtypes.canonical(preferred_element_type)
     names, result = _parsed(subscripts, arrays)
     _check_sizes(subscripts, names, arrays)

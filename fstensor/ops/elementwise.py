@@ -407,6 +407,8 @@ class IntegerPow(Unary):
         n = builtins.abs(self.y)
         if n == 0:
             return xp.ones_like(x)
+        if self.y == 1:
+            return x.copy()  # not `x`: results of arithmetic have memory of their own
         if n > _LONGEST_PRODUCT and x.dtype.kind in "fc":
             return xp.power(x, self.y)
         out, square = None, x
