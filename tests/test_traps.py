@@ -179,6 +179,32 @@ def test_reflected_operators():
     assert float(np.float32(5) - x) == 3.0
 
 
+def test_checks_are_made_on_every_call():
+    f = fst.jit(lambda x, y: lax.add(x, y))
+    for _ in range(2):
+        f(X, X)
+        lax.add(X, X)
+        for call in (f, lax.add):
+            with pytest.raises(fst.errors.ShapeError):
+                call(X, X[:2])
+
+
+def test_convolution_of_a_strided_view():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, 6, 6, 3)).astype(np.float32)
+    w = rng.standard_normal((4, 3, 3, 3)).astype(np.float32)
+
+    def loss(x, w):
+        y = lax.conv_general_dilated(x, w, (2, 1), "SAME", rhs_dilation=(1, 2))
+        return fnp.sum(fnp.sin(y))
+
+    view = x.transpose(0, 3, 2, 1)[:, :, ::-1]
+    assert not view.flags.c_contiguous
+    expected = fst.grad(loss, argnums=(0, 1))(np.ascontiguousarray(view), w)
+    for got, want in zip(fst.grad(loss, argnums=(0, 1))(view, w), expected, strict=True):
+        assert_close(got, want, derivative=True)
+
+
 def test_sum_of_float16_does_not_overflow_early():
     x = np.full(4096, 0.1, np.float16)
     assert abs(float(fnp.sum(x)) - 409.5) < 1.0

@@ -10,7 +10,6 @@ import functools
 import inspect
 import types
 import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar, cast, final
 
@@ -33,7 +32,7 @@ from fstensor.transforms.vmap import batch_jaxpr
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_MOST_SIGNATURES = 1024  # of one function; the least recently used goes first
+_MOST_SIGNATURES = 1024  # of one function; the oldest goes first
 
 
 @final
@@ -149,9 +148,7 @@ class Lowered:
 
 
 # Signatures by function; an entry goes when its function does.
-_caches: weakref.WeakKeyDictionary[Any, dict[Any, OrderedDict[Any, Traced]]] = (
-    weakref.WeakKeyDictionary()
-)
+_caches: weakref.WeakKeyDictionary[Any, dict[Any, dict[Any, Traced]]] = weakref.WeakKeyDictionary()
 
 
 def clear_caches() -> None:
@@ -185,13 +182,13 @@ class Jitted:
         self._inline = inline
         self._signatures = self._shared_signatures()
 
-    def _shared_signatures(self) -> OrderedDict[Any, Traced]:
+    def _shared_signatures(self) -> dict[Any, Traced]:
         """The table that all jits of the same function with the same options share."""
         options = (self._static_argnums, self._static_argnames)
         try:
-            return _caches.setdefault(self._fun, {}).setdefault(options, OrderedDict())
+            return _caches.setdefault(self._fun, {}).setdefault(options, {})
         except TypeError:  # a callable that cannot be hashed or referred to weakly
-            return OrderedDict()
+            return {}
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
@@ -227,13 +224,12 @@ class Jitted:
         key = (in_tree, avals, static, config.tracing_key(), scope)
         traced = self._signatures.get(key)
         if traced is not None:
-            self._signatures.move_to_end(key)
             return leaves, traced
         traced = self._trace_anew(args, kwargs, in_tree, avals)
         if not traced.captured:
             self._signatures[key] = traced
             if len(self._signatures) > _MOST_SIGNATURES:
-                self._signatures.popitem(last=False)
+                self._signatures.pop(next(iter(self._signatures)), None)
         return leaves, traced
 
     def _trace_anew(

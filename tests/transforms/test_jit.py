@@ -275,4 +275,4 @@ def test_signatures_are_bounded(monkeypatch):
     g(np.ones(3, np.float32))
     assert len(calls) == 3
     g(np.ones(1, np.float32))
-    assert len(calls) == 4, "the least recently used signature was dropped"
+    assert len(calls) == 4, "the oldest signature was dropped"
