@@ -112,6 +112,7 @@ class FlatFunction:
     out_tree: tree.PyTreeDef
     aux_tree: tree.PyTreeDef
     count: int  # of the output's leaves; those of aux follow
+    passing: dict[int, Any]  # leaves of aux that are no arrays, by their place
 
     def __init__(
         self,
@@ -133,7 +134,9 @@ class FlatFunction:
         outs, self.out_tree = tree.flatten(main)
         aux_leaves, self.aux_tree = tree.flatten(aux)
         self.count = len(outs)
-        return [*outs, *aux_leaves]
+        # Aux may hold anything: what is no array passes by.
+        self.passing = {i: x for i, x in enumerate(aux_leaves) if not is_array_like(x)}
+        return [*outs, *(x for i, x in enumerate(aux_leaves) if i not in self.passing)]
 
     @property
     def name(self) -> str:
@@ -141,7 +144,10 @@ class FlatFunction:
 
     def outputs(self, leaves: Sequence[Any]) -> tuple[Any, Any]:
         """The output's tree and that of aux, from the leaves of both."""
+        arrays = iter(leaves[self.count :])
+        places = range(self.aux_tree.num_leaves)
+        aux = [self.passing[i] if i in self.passing else next(arrays) for i in places]
         return (
             tree.unflatten(self.out_tree, leaves[: self.count]),
-            tree.unflatten(self.aux_tree, leaves[self.count :]),
+            tree.unflatten(self.aux_tree, aux),
         )

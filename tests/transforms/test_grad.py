@@ -42,6 +42,10 @@ def test_has_aux():
     assert float(grad) == 6.0
     grad, aux = fst.grad(lambda x: (x * x, {"twice": 2 * x}), has_aux=True)(3.0)
     assert (float(grad), float(aux["twice"])) == (6.0, 6.0)
+    _, aux = fst.grad(lambda x: (x * x, ["note", x + 1, len]), has_aux=True)(3.0)
+    assert aux[0] == "note"
+    assert float(aux[1]) == 4.0
+    assert aux[2] is len
     with pytest.raises(ArgumentError, match=r"has_aux=True the function must return a pair"):
         fst.grad(lambda x: x, has_aux=True)(3.0)
 
