@@ -439,7 +439,7 @@ def broadcast_value(value: Array, shape: tuple[int, ...]) -> Array:
     return broadcast_in_dim(value, shape, range(skipped, len(shape)))
 
 
-def ix_(*args: ArrayLike) -> tuple[Array, ...]:
+def ix_(*args: ArrayLike | Sequence[Any]) -> tuple[Array, ...]:
     """Index arrays that choose the product of some indices along each axis: x[ix_(rows, columns)].
 
     args: for each axis an array of integers of one dimension, or a mask known while tracing.
