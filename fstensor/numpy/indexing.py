@@ -11,6 +11,7 @@ repeated index costs little more than its operations:
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any, final
 
 import numpy as np
