@@ -58,7 +58,7 @@ class Program:
         self.inputs = [self._slot(v) for v in jaxpr.invars]
         self.steps = [
             Step(
-                eqn.primitive.name,
+                repr(eqn.primitive),
                 eqn.primitive.impl,
                 eqn.primitive.multiple_results,
                 [self._read(a) for a in eqn.invars],
@@ -112,7 +112,9 @@ class Program:
     def __str__(self) -> str:
         head = ", ".join(f"s{i}" for i in self.inputs)
         lines = [f"def program({head}):"]
-        lines += [f"    s{i} = constant {b.dtype}{list(b.shape)}" for i, b in self._fixed]
+        for i, b in self._fixed:
+            value = "" if b.ndim else f" {b}"
+            lines.append(f"    s{i} = constant {b.dtype}{list(b.shape)}{value}")
         lines += [f"    {step}" for step in self.steps]
         lines.append(f"    return {', '.join(f's{i}' for i in self.outputs)}")
         return "\n".join(lines)

@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+
+import fstensor as fst
+import fstensor.numpy as fnp
+from fstensor.compiler.numpy_executor import Program
+from fstensor.compiler.simplify import inline_calls, simplify
+from fstensor.core.jaxpr import eval_jaxpr
+from tests.tolerances import assert_close
+
+
+def mean_squared_error(params, x, y):
+    """Of a network with one hidden layer."""
+    hidden = fst.jit(lambda w, b, x: fnp.tanh(x @ w + b))(params["w1"], params["b1"], x)
+    return fnp.mean((hidden @ params["w2"] - y) ** 2)
+
+
+def training_step(params, x, y):
+    loss, grads = fst.value_and_grad(mean_squared_error)(params, x, y)
+    return fst.tree.map(lambda p, g: p - 0.1 * g, params, grads), loss
+
+
+def arguments():
+    rng = np.random.default_rng(0)
+    params = {"w1": (3, 4), "b1": (4,), "w2": (4, 2)}
+    params = {k: rng.standard_normal(s).astype(np.float32) for k, s in params.items()}
+    x, y = (rng.standard_normal((5, n)).astype(np.float32) for n in (3, 2))
+    return params, x, y
+
+
+@pytest.mark.parametrize("stage", ["jaxpr", "simplified", "numpy"])
+def test_text_of_a_training_step(golden, stage):
+    lowered = fst.jit(training_step).lower(*arguments())
+    golden(f"training_step.{stage}.txt", lowered.as_text(stage))
+
+
+def closed_step():
+    args = arguments()
+    closed = fst.make_jaxpr(training_step)(*args)
+    return closed, [fnp.asarray(x) for x in fst.tree.leaves(args)]
+
+
+def test_passes_keep_values_and_types():
+    closed, args = closed_step()
+    expected = eval_jaxpr(closed.jaxpr, closed.consts, *args)
+    for change in (inline_calls, simplify):
+        changed = change(closed)
+        changed.check()
+        assert changed.out_avals == closed.out_avals
+        for got, want in zip(
+            eval_jaxpr(changed.jaxpr, changed.consts, *args), expected, strict=True
+        ):
+            assert_close(got, want)
+
+
+def test_calls_are_inlined():
+    closed, _ = closed_step()
+    assert any(e.primitive.name == "jit" for e in closed.eqns)
+    flat = inline_calls(closed)
+    assert all(e.primitive.name != "jit" for e in flat.eqns)
+
+
+def test_program_frees_each_slot_after_its_last_use():
+    closed, args = closed_step()
+    program = Program(closed)
+    fixed = {i for i, _ in program._fixed}
+    alive = {*fixed, *program.inputs}
+    for step in program.steps:
+        assert set(step.ins) <= alive, "reads what is there"
+        alive |= set(step.outs)
+        assert set(step.dead) <= alive
+        alive -= set(step.dead)
+    assert set(program.outputs) <= alive
+    unread = set(program.inputs) - {i for s in program.steps for i in s.ins}
+    assert alive == fixed | set(program.outputs) | unread, "nothing else is held to the end"
+    for got, want in zip(
+        program.run(np, [np.asarray(a) for a in args]),
+        eval_jaxpr(closed.jaxpr, closed.consts, *args),
+        strict=True,
+    ):
+        assert_close(got, want)
+
+
+def test_program_does_not_write_into_its_inputs():
+    closed, args = closed_step()
+    buffers = [np.asarray(a).copy() for a in args]
+    Program(closed).run(np, buffers)
+    for buffer, x in zip(buffers, args, strict=True):
+        np.testing.assert_array_equal(buffer, np.asarray(x))

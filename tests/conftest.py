@@ -1,0 +1,25 @@
+from pathlib import Path
+
+import pytest
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--update-golden", action="store_true", help="write the texts in tests/golden anew"
+    )
+
+
+@pytest.fixture
+def golden(request):
+    """Compare a text with the file of that name in tests/golden."""
+
+    def check(name: str, text: str) -> None:
+        path = GOLDEN / name
+        if request.config.getoption("--update-golden"):
+            path.write_text(text + "\n")
+        assert path.exists(), f"no golden text {name}; run pytest --update-golden, and read it"
+        assert text + "\n" == path.read_text()
+
+    return check
