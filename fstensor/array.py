@@ -582,7 +582,8 @@ _scalar_buffers: dict[Any, np.ndarray[Any, Any]] = {}
 
 def _scalar_buffer(x: Scalar, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
     """A 0-d buffer of a Python scalar, remembered: programs use the same few again and again."""
-    key = (x.__class__, x, dtype, x == 0 and repr(x))  # 0.0 equals -0.0
+    signed_zero = x == 0 or isinstance(x, complex)  # 0.0 equals -0.0, and 1+0j equals 1-0j
+    key = (x.__class__, x, dtype, signed_zero and repr(x))
     buffer = _scalar_buffers.get(key)
     if buffer is None:
         if len(_scalar_buffers) >= _MOST_SCALARS:

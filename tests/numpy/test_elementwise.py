@@ -1,3 +1,5 @@
+import math
+
 import hypothesis
 import hypothesis.strategies as st
 import numpy as np
@@ -391,6 +393,14 @@ class TestPromotion:
         x = fnp.ones(1)
         assert np.signbit(x * -0.0).tolist() == [True]
         assert np.signbit(x * 0.0).tolist() == [False]
+
+    def test_signs_of_zero_in_complex_numbers(self):
+        for z in (complex(1, 0.0), complex(1, -0.0), complex(0.0, 1), complex(-0.0, 1)):
+            got = complex(fnp.asarray(z))
+            assert math.copysign(1, got.imag) == math.copysign(1, z.imag)
+            assert math.copysign(1, got.real) == math.copysign(1, z.real)
+            joined = complex(fnp.where(True, z, fnp.zeros((), complex)))
+            assert math.copysign(1, joined.imag) == math.copysign(1, z.imag)
 
     def test_integers_out_of_range(self):
         with pytest.raises(OverflowError, match="between 0 and 255 for uint8, got 300"):
