@@ -205,6 +205,13 @@ def test_convolution_of_a_strided_view():
         assert_close(got, want, derivative=True)
 
 
+def test_small_parts_do_not_keep_large_arrays_alive():
+    x = fnp.zeros((1000, 1000))
+    parts = [x[0, 0], x[3], x[::100, ::100]]
+    for part in parts:
+        assert not np.shares_memory(np.asarray(part), np.asarray(x))
+
+
 def test_sum_of_float16_does_not_overflow_early():
     x = np.full(4096, 0.1, np.float16)
     assert abs(float(fnp.sum(x)) - 409.5) < 1.0

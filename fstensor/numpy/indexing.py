@@ -67,6 +67,9 @@ from fstensor.ops.shape import (
 )
 
 
+_MUCH_SMALLER = 16
+
+
 @final
 class Basic:
     """The operations that a key without arrays stands for.
@@ -86,7 +89,10 @@ class Basic:
         if not self.steps:
             return x
         if x.__class__ is ConcreteArray and state.trace is EVAL:
-            return ConcreteArray(x._buffer[self.view], self.aval)
+            part = x._buffer[self.view]
+            if _MUCH_SMALLER * part.nbytes <= x._buffer.nbytes:
+                part = part.copy()  # a view would keep all of x alive
+            return ConcreteArray(part, self.aval)
         for step in self.steps:
             x = step.bind(x)
         return x
