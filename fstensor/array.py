@@ -67,6 +67,17 @@ def _reflected(name: str) -> Callable[[Array, Any], Array]:
     return method
 
 
+def _in_place(name: str, instead: str) -> Callable[..., NoReturn]:
+    def method(self: Array, *args: Any, **kwargs: Any) -> NoReturn:
+        raise ImmutableArrayError(
+            f"{name}: arrays are immutable, got x.{name}(...) on {self.aval}; use {instead}"
+        )
+
+    method.__name__ = name
+    method.__doc__ = f"Raises ImmutableArrayError, since it would write; use {instead}."
+    return method
+
+
 class Array:
     """An immutable array: a value to compute with, concrete or traced.
 
@@ -296,6 +307,14 @@ class Array:
             "use fstensor.numpy.concatenate of the parts to keep"
         )
 
+    # Methods of ndarray that write into it
+
+    fill = _in_place("fill", "fstensor.numpy.full_like(x, value)")
+    put = _in_place("put", "x.ravel().at[indices].set(values).reshape(x.shape)")
+    resize = _in_place("resize", "fstensor.numpy.resize(x, shape)")
+    itemset = _in_place("itemset", "x.at[index].set(value)")
+    setflags = _in_place("setflags", "numpy.array(x) for an ndarray that can be written into")
+
     # Methods, in NumPy's order of parameters
 
     def all(self, axis: Axis = None, keepdims: bool = False) -> Array:
@@ -310,6 +329,9 @@ class Array:
     def argmin(self, axis: int | None = None, keepdims: bool = False) -> Array:
         return fnp.argmin(self, axis=axis, keepdims=keepdims)
 
+    def argpartition(self, kth: int | Sequence[int], axis: int | None = -1) -> Array:
+        return fnp.argpartition(self, kth, axis)
+
     def argsort(
         self, axis: int | None = -1, *, stable: bool = True, descending: bool = False
     ) -> Array:
@@ -318,8 +340,16 @@ class Array:
     def astype(self, dtype: DtypeLike, copy: bool = False) -> Array:
         return fnp.astype(self, dtype, copy=copy)
 
+    def choose(
+        self, choices: Sequence[ArrayLike] | Array, out: None = None, mode: str = "raise"
+    ) -> Array:
+        return fnp.choose(self, choices, out, mode)
+
     def clip(self, min: ArrayLike | None = None, max: ArrayLike | None = None) -> Array:
         return fnp.clip(self, min, max)
+
+    def compress(self, condition: ArrayLike, axis: int | None = None, **kwargs: Any) -> Array:
+        return fnp.compress(condition, self, axis, **kwargs)
 
     def conj(self) -> Array:
         return fnp.conj(self)
@@ -358,6 +388,10 @@ class Array:
 
     def nonzero(self) -> tuple[Array, ...]:
         return fnp.nonzero(self)
+
+    def partition(self, kth: int | Sequence[int], axis: int | None = -1) -> Array:
+        """A partitioned copy: unlike `ndarray.partition`, which works in place."""
+        return fnp.partition(self, kth, axis)
 
     def prod(
         self, axis: Axis = None, dtype: DtypeLike = None, keepdims: bool = False, **kwargs: Any

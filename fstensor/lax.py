@@ -15,6 +15,8 @@ from fstensor import dtypes, tree
 from fstensor.array import Array, ArrayLike, DtypeLike, lift, normalize_axis
 from fstensor.errors import AxisError
 from fstensor.ops.arrange import concatenate, rev, split
+from fstensor.ops.bessel import bessel_i0e, bessel_i1e
+from fstensor.ops.beta import betainc
 from fstensor.ops.collectives import axis_index, axis_size, pmax, pmean, pmin, psum
 from fstensor.ops.conv import (
     ConvDimensionNumbers,
@@ -62,6 +64,8 @@ from fstensor.ops.elementwise import (
     square,
     sub,
 )
+from fstensor.ops.fft import FftType, fft
+from fstensor.ops.gamma import igamma, igamma_grad_a, igammac, random_gamma_grad
 from fstensor.ops.gather import GatherDimensionNumbers, GatherScatterMode, gather
 from fstensor.ops.index import (
     dynamic_index_in_dim,
@@ -149,6 +153,7 @@ from fstensor.ops.window import reduce_window
 
 __all__ = [
     "ConvDimensionNumbers",
+    "FftType",
     "GatherDimensionNumbers",
     "GatherScatterMode",
     "RoundingMethod",
@@ -167,6 +172,9 @@ __all__ = [
     "axis_index",
     "axis_size",
     "batch_matmul",
+    "bessel_i0e",
+    "bessel_i1e",
+    "betainc",
     "bitcast_convert_type",
     "bitwise_and",
     "bitwise_not",
@@ -215,12 +223,16 @@ __all__ = [
     "exp2",
     "expand_dims",
     "expm1",
+    "fft",
     "floor",
     "full",
     "full_like",
     "gather",
     "ge",
     "gt",
+    "igamma",
+    "igamma_grad_a",
+    "igammac",
     "imag",
     "index_in_dim",
     "integer_pow",
@@ -247,6 +259,7 @@ __all__ = [
     "population_count",
     "pow",
     "psum",
+    "random_gamma_grad",
     "real",
     "reciprocal",
     "reduce",

@@ -11,7 +11,16 @@ import pytest
 
 import fstensor as fst
 
-MODULES = ["fstensor", "fstensor.lax", "fstensor.numpy", "fstensor.random", "fstensor.tree_util"]
+MODULES = [
+    "fstensor",
+    "fstensor.lax",
+    "fstensor.numpy",
+    "fstensor.numpy.fft",
+    "fstensor.random",
+    "fstensor.scipy",
+    "fstensor.scipy.special",
+    "fstensor.tree_util",
+]
 
 
 def run(code: str) -> str:

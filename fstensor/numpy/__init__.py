@@ -46,6 +46,7 @@ from fstensor.dtypes import (
     uint32,
     uint64,
 )
+from fstensor.numpy import fft as fft
 from fstensor.numpy.arithmetic import (
     abs,
     absolute,
@@ -102,6 +103,9 @@ from fstensor.numpy.calculus import (
     interp,
     trapezoid,
 )
+from fstensor.numpy.contraction_path import (
+    einsum_path,
+)
 from fstensor.numpy.creation import (
     arange,
     array,
@@ -142,7 +146,33 @@ from fstensor.numpy.dispatch import (
 from fstensor.numpy.dispatch import (
     dispatch_ufunc as dispatch_ufunc,
 )
+from fstensor.numpy.editing import (
+    block,
+    delete,
+    insert,
+    resize,
+)
 from fstensor.numpy.einsum import einsum
+from fstensor.numpy.files import (
+    load,
+    save,
+)
+from fstensor.numpy.functional import (
+    fromfunction,
+    piecewise,
+    unwrap,
+)
+from fstensor.numpy.grids import (
+    c_,
+    mgrid,
+    ogrid,
+    r_,
+    s_,
+)
+from fstensor.numpy.histograms import (
+    histogram2d,
+    histogramdd,
+)
 from fstensor.numpy.index_tools import (
     choose,
     diag_indices,
@@ -242,7 +272,32 @@ from fstensor.numpy.nan_reductions import (
     nansum,
     nanvar,
 )
+from fstensor.numpy.number_parts import (
+    frexp,
+    gcd,
+    lcm,
+    ldexp,
+    modf,
+    packbits,
+    unpackbits,
+)
 from fstensor.numpy.padding import pad
+from fstensor.numpy.partition import (
+    argpartition,
+    compress,
+    partition,
+)
+from fstensor.numpy.polynomials import (
+    poly,
+    polyadd,
+    polyder,
+    polydiv,
+    polyint,
+    polymul,
+    polysub,
+    polyval,
+    vander,
+)
 from fstensor.numpy.reductions import (
     all,
     amax,
@@ -264,6 +319,12 @@ from fstensor.numpy.reductions import (
     std,
     sum,
     var,
+)
+from fstensor.numpy.set_operations import (
+    intersect1d,
+    setdiff1d,
+    setxor1d,
+    union1d,
 )
 from fstensor.numpy.sets import unique, unique_all, unique_counts, unique_inverse, unique_values
 from fstensor.numpy.shape import (
@@ -355,6 +416,14 @@ from fstensor.numpy.transcendental import (
     tanh,
 )
 from fstensor.numpy.vectorize import vectorize
+from fstensor.numpy.windows import (
+    bartlett,
+    blackman,
+    hamming,
+    hanning,
+    i0,
+    kaiser,
+)
 
 # Constants and names of NumPy that are used as they are.
 pi, e, euler_gamma, inf, nan, newaxis = (
@@ -397,6 +466,7 @@ __all__ = [
     "arctanh",
     "argmax",
     "argmin",
+    "argpartition",
     "argsort",
     "argwhere",
     "around",
@@ -415,6 +485,7 @@ __all__ = [
     "atleast_2d",
     "atleast_3d",
     "average",
+    "bartlett",
     "bfloat16",
     "bincount",
     "bitwise_and",
@@ -425,11 +496,14 @@ __all__ = [
     "bitwise_or",
     "bitwise_right_shift",
     "bitwise_xor",
+    "blackman",
+    "block",
     "bool",
     "bool_",
     "broadcast_arrays",
     "broadcast_shapes",
     "broadcast_to",
+    "c_",
     "can_cast",
     "cbrt",
     "ceil",
@@ -439,6 +513,7 @@ __all__ = [
     "complex64",
     "complex128",
     "complexfloating",
+    "compress",
     "concat",
     "concatenate",
     "conj",
@@ -459,6 +534,7 @@ __all__ = [
     "cumulative_sum",
     "deg2rad",
     "degrees",
+    "delete",
     "diag",
     "diag_indices",
     "diag_indices_from",
@@ -475,6 +551,7 @@ __all__ = [
     "e",
     "ediff1d",
     "einsum",
+    "einsum_path",
     "empty",
     "empty_like",
     "equal",
@@ -486,6 +563,7 @@ __all__ = [
     "extract",
     "eye",
     "fabs",
+    "fft",
     "finfo",
     "flatnonzero",
     "flip",
@@ -509,20 +587,28 @@ __all__ = [
     "fmax",
     "fmin",
     "fmod",
+    "frexp",
     "from_dlpack",
+    "fromfunction",
     "full",
     "full_like",
+    "gcd",
     "generic",
     "geomspace",
     "gradient",
     "greater",
     "greater_equal",
+    "hamming",
+    "hanning",
     "heaviside",
     "histogram",
+    "histogram2d",
     "histogram_bin_edges",
+    "histogramdd",
     "hsplit",
     "hstack",
     "hypot",
+    "i0",
     "identity",
     "iinfo",
     "imag",
@@ -530,6 +616,7 @@ __all__ = [
     "inexact",
     "inf",
     "inner",
+    "insert",
     "int2",
     "int4",
     "int8",
@@ -538,6 +625,7 @@ __all__ = [
     "int64",
     "integer",
     "interp",
+    "intersect1d",
     "invert",
     "isclose",
     "iscomplex",
@@ -554,12 +642,16 @@ __all__ = [
     "isscalar",
     "issubdtype",
     "ix_",
+    "kaiser",
     "kron",
+    "lcm",
+    "ldexp",
     "left_shift",
     "less",
     "less_equal",
     "lexsort",
     "linspace",
+    "load",
     "log",
     "log1p",
     "log2",
@@ -579,9 +671,11 @@ __all__ = [
     "mean",
     "median",
     "meshgrid",
+    "mgrid",
     "min",
     "minimum",
     "mod",
+    "modf",
     "moveaxis",
     "multiply",
     "nan",
@@ -603,13 +697,25 @@ __all__ = [
     "nonzero",
     "not_equal",
     "number",
+    "ogrid",
     "ones",
     "ones_like",
     "outer",
+    "packbits",
     "pad",
+    "partition",
     "percentile",
     "permute_dims",
     "pi",
+    "piecewise",
+    "poly",
+    "polyadd",
+    "polyder",
+    "polydiv",
+    "polyint",
+    "polymul",
+    "polysub",
+    "polyval",
     "positive",
     "pow",
     "power",
@@ -618,6 +724,7 @@ __all__ = [
     "ptp",
     "put_along_axis",
     "quantile",
+    "r_",
     "rad2deg",
     "radians",
     "ravel",
@@ -627,6 +734,7 @@ __all__ = [
     "remainder",
     "repeat",
     "reshape",
+    "resize",
     "result_type",
     "right_shift",
     "rint",
@@ -634,8 +742,12 @@ __all__ = [
     "rollaxis",
     "rot90",
     "round",
+    "s_",
+    "save",
     "searchsorted",
     "select",
+    "setdiff1d",
+    "setxor1d",
     "shape",
     "sign",
     "signbit",
@@ -678,14 +790,18 @@ __all__ = [
     "uint16",
     "uint32",
     "uint64",
+    "union1d",
     "unique",
     "unique_all",
     "unique_counts",
     "unique_inverse",
     "unique_values",
+    "unpackbits",
     "unravel_index",
     "unsignedinteger",
     "unstack",
+    "unwrap",
+    "vander",
     "var",
     "vdot",
     "vecdot",

@@ -8,6 +8,7 @@ NumPy code can be differentiated and compiled. What has no counterpart raises; n
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import sys
 from collections.abc import Callable
@@ -16,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from fstensor import lax
 from fstensor.array import Array, ConcreteArray
 from fstensor.errors import (
     ArgumentError,
@@ -39,16 +39,9 @@ _REDUCTIONS = {
 }
 _RUNNING = {np.add: "cumsum", np.multiply: "cumprod"}
 
-# SciPy's special functions are ufuncs; they are known by name, so that SciPy is not imported.
-_SPECIAL = {
-    "digamma": "digamma",
-    "erf": "erf",
-    "erfc": "erfc",
-    "erfinv": "erf_inv",
-    "expit": "logistic",
-    "gammaln": "lgamma",
-    "psi": "digamma",
-}
+# SciPy's special functions are ufuncs; they are known by name, so that SciPy is not imported. These
+# are the names that differ from those of `fstensor.scipy.special`.
+_SPECIAL = {"psi": "digamma", "_riemann_zeta": "zeta", "_zeta": "zeta"}
 
 
 def _namespace() -> ModuleType:
@@ -57,13 +50,13 @@ def _namespace() -> ModuleType:
 
 @functools.cache
 def _counterparts() -> dict[Any, Callable[..., Any]]:
-    """Ours for each function and ufunc of NumPy's main namespace."""
-    ours = _namespace()
+    """Ours for each function and ufunc of NumPy's main namespace, and of `numpy.fft`."""
     found = {}
-    for name in ours.__all__:
-        theirs, own = getattr(np, name, None), getattr(ours, name)
-        if callable(theirs) and not isinstance(theirs, type) and callable(own):
-            found[theirs] = own
+    for ours, numpys in ((_namespace(), np), (_namespace().fft, np.fft)):
+        for name in ours.__all__:
+            theirs, own = getattr(numpys, name, None), getattr(ours, name)
+            if callable(theirs) and not isinstance(theirs, type) and callable(own):
+                found[theirs] = own
     return found
 
 
@@ -80,8 +73,8 @@ def dispatch_ufunc(
     ours, name = _namespace(), ufunc.__name__
     if method == "__call__":
         function = _counterparts().get(ufunc)
-        if function is None and name in _SPECIAL:
-            function = _special(_SPECIAL[name])
+        if function is None:
+            function = _special(name)
         if function is None:
             raise _unknown(name)
         if kwargs:
@@ -105,10 +98,11 @@ def dispatch_ufunc(
     raise _unknown(f"{name}.{method}")
 
 
-def _special(name: str) -> Callable[..., Any]:
-    from fstensor.numpy.promote import inexact
-
-    return lambda *args: getattr(lax, name)(*[inexact(name, x) for x in args])
+def _special(name: str) -> Callable[..., Any] | None:
+    """Ours for SciPy's ufunc of this name; loaded when needed, as it stands above this module."""
+    special = importlib.import_module("fstensor.scipy.special")
+    name = _SPECIAL.get(name, name)
+    return getattr(special, name) if name in special.__all__ else None
 
 
 def _write(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -49,7 +49,7 @@ def einsum(
     """
     refuse_out("einsum", out)
     if not isinstance(subscripts, str):
-        subscripts, operands = _from_lists((subscripts, *operands))
+        subscripts, operands = from_lists((subscripts, *operands))
     # The sum over one operand may be that operand, or a view of it.
     given = [owned(operands[0], "einsum")] if len(operands) == 1 else operands
     arrays = promote_dtypes("einsum", *given)
@@ -71,7 +71,7 @@ def einsum(
 Term = tuple[Array, str]
 
 
-def _from_lists(arguments: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
+def from_lists(arguments: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
     """Operands and lists of axis numbers in turn, then perhaps the list of the result."""
     letters = string.ascii_letters
 

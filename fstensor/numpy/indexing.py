@@ -66,7 +66,6 @@ from fstensor.ops.shape import (
     reshape,
 )
 
-
 _MUCH_SMALLER = 16
 
 

@@ -73,7 +73,7 @@ _JOINS = frozenset(
 def _literal(x: complex, dtype: dtypes.Dtype, weak: bool) -> Array:
     """`scalar`, remembered, for an operand that never becomes a result itself."""
     # 0.0 and -0.0 are equal, and would share an entry; so would complex numbers made of them.
-    if x.__class__ is int or (x and x.__class__ is float):
+    if isinstance(x, int) or (isinstance(x, float) and x):
         return _remembered(x, dtype, weak, current_default_device())
     return scalar(x, dtype, weak)
 

@@ -9,6 +9,11 @@ from fstensor.ops import families as families
 from fstensor.ops import elementwise as elementwise
 from fstensor.ops import transcendental as transcendental
 from fstensor.ops import special as special
+from fstensor.ops import gamma as gamma
+from fstensor.ops import beta as beta
+from fstensor.ops import bessel as bessel
+from fstensor.ops import expint as expint
+from fstensor.ops import xlogy as xlogy
 from fstensor.ops import shape as shape
 from fstensor.ops import convert as convert
 from fstensor.ops import logical as logical
@@ -24,5 +29,6 @@ from fstensor.ops import cumulative as cumulative
 from fstensor.ops import im2col as im2col
 from fstensor.ops import conv as conv
 from fstensor.ops import window as window
+from fstensor.ops import fft as fft
 from fstensor.ops import collectives as collectives
 # isort: on

@@ -1,7 +1,7 @@
 """The error function, the gamma function's logarithm, and their kin.
 
-NumPy has none of these, so each `impl` evaluates an approximation that its docstring names, in the
-precision of its operand; numbers narrower than float32 are evaluated in float32.
+NumPy has none of these, so each `impl` evaluates an approximation that its docstring names. It does
+so in float64 whatever the dtype, so that narrower results are correctly rounded but for rare ties.
 """
 
 from __future__ import annotations
@@ -15,34 +15,35 @@ import numpy as np
 
 from fstensor.array import Array
 from fstensor.core.primitive import primitive
-from fstensor.ops.elementwise import add, mul, neg, square
+from fstensor.ops.elementwise import add, div, mul, neg, square, sub
 from fstensor.ops.families import FLOAT, Binary, Unary, binary, constant, unary
 from fstensor.ops.transcendental import exp
 
 
 class Special(Unary):
-    """A function of one real, evaluated in at least float32."""
+    """A function of one real, evaluated in float64."""
 
     takes = FLOAT
 
     @abstractmethod
     def evaluate(self, xp: Any, x: Any) -> Any:
-        """The function of a vector of float32 or float64 numbers."""
+        """The function of a vector of float64 numbers."""
 
     def impl(self, xp: Any, x: Any) -> Any:
-        wide = x.astype(np.float32) if x.dtype.itemsize < 4 else x
-        return self.evaluate(xp, wide.reshape(-1)).astype(x.dtype).reshape(x.shape)
+        return self.evaluate(xp, x.astype(np.float64).reshape(-1)).astype(x.dtype).reshape(x.shape)
 
 
-def _by_pieces(xp: Any, x: Any, pieces: Sequence[tuple[Any, Callable[[Any, Any], Any]]]) -> Any:
-    """Each function applied to the part of `x` under its mask; NaN where no mask holds."""
+def by_pieces(
+    xp: Any, x: Any, pieces: Sequence[tuple[Any, Callable[..., Any]]], *others: Any
+) -> Any:
+    """Each function applied to the part of the vectors under its mask; NaN where no mask holds."""
     out = xp.full_like(x, math.nan)
     for mask, function in pieces:
-        out[mask] = function(xp, x[mask])
+        out[mask] = function(xp, x[mask], *[y[mask] for y in others])
     return out
 
 
-def _polynomial(coefficients: Sequence[float], x: Any) -> Any:
+def polynomial(coefficients: Sequence[float], x: Any) -> Any:
     """The polynomial with these coefficients, highest power first, by Horner's rule."""
     out = coefficients[0] * x + coefficients[1]
     for c in coefficients[2:]:
@@ -62,7 +63,7 @@ class Erf(Special):
     def evaluate(self, xp: Any, x: Any) -> Any:
         size = xp.abs(x)
         inner = size <= _ERF_INNER
-        return _by_pieces(xp, x, [(inner, _erf_inner), (size > _ERF_INNER, _erf_outer)])
+        return by_pieces(xp, x, [(inner, _erf_inner), (size > _ERF_INNER, _erf_outer)])
 
     def derive(self, t: Array, out: Array, x: Array) -> Array:
         return mul(constant(2 / math.sqrt(math.pi), x), mul(t, exp(neg(square(x)))))
@@ -75,7 +76,7 @@ class Erfc(Special):
 
     def evaluate(self, xp: Any, x: Any) -> Any:
         inner = xp.abs(x) <= _ERF_INNER
-        return _by_pieces(
+        return by_pieces(
             xp,
             x,
             [
@@ -96,7 +97,7 @@ _ERFC_IS_ZERO = 28.0
 
 def _erf_inner(xp: Any, x: Any) -> Any:
     s = x * x
-    return x * _polynomial(_CODY_A, s) / _polynomial(_CODY_B, s)
+    return x * polynomial(_CODY_A, s) / polynomial(_CODY_B, s)
 
 
 def _erf_outer(xp: Any, x: Any) -> Any:
@@ -106,7 +107,7 @@ def _erf_outer(xp: Any, x: Any) -> Any:
 def _erfc_outer(xp: Any, x: Any) -> Any:
     """Function erfc of numbers above 0.46875, as exp(-x^2) times a rational function."""
     x = xp.minimum(x, _ERFC_IS_ZERO)
-    ratio = _by_pieces(xp, x, [(x <= _ERF_FAR, _erfc_ratio_near), (x > _ERF_FAR, _erfc_ratio_far)])
+    ratio = by_pieces(xp, x, [(x <= _ERF_FAR, _erfc_ratio_near), (x > _ERF_FAR, _erfc_ratio_far)])
     # x^2 in two parts, the first one exact: the rounding error of x^2 would grow under exp.
     coarse = xp.trunc(x * 16) / 16
     rest = (x - coarse) * (x + coarse)
@@ -114,12 +115,12 @@ def _erfc_outer(xp: Any, x: Any) -> Any:
 
 
 def _erfc_ratio_near(xp: Any, x: Any) -> Any:
-    return _polynomial(_CODY_C, x) / _polynomial(_CODY_D, x)
+    return polynomial(_CODY_C, x) / polynomial(_CODY_D, x)
 
 
 def _erfc_ratio_far(xp: Any, x: Any) -> Any:
     s = 1 / (x * x)
-    series = s * _polynomial(_CODY_P, s) / _polynomial(_CODY_Q, s)
+    series = s * polynomial(_CODY_P, s) / polynomial(_CODY_Q, s)
     return (1 / math.sqrt(math.pi) - series) / x
 
 
@@ -165,7 +166,7 @@ class ErfInv(Special):
     def evaluate(self, xp: Any, x: Any) -> Any:
         size = xp.abs(x)
         inner = size <= 0.85
-        return _by_pieces(
+        return by_pieces(
             xp,
             x,
             [
@@ -182,21 +183,113 @@ class ErfInv(Special):
 def _erf_inv_inner(xp: Any, x: Any) -> Any:
     half = x / 2
     r = 0.180625 - half * half
-    return half * _polynomial(_WICHURA_A, r) / _polynomial(_WICHURA_B, r) / math.sqrt(2)
+    return half * polynomial(_WICHURA_A, r) / polynomial(_WICHURA_B, r) / math.sqrt(2)
 
 
 def _erf_inv_outer(xp: Any, x: Any) -> Any:
     r = xp.sqrt(-xp.log((1 - xp.abs(x)) / 2))
-    size = _by_pieces(xp, r, [(r <= 5, _quantile_near), (r > 5, _quantile_far)])
+    size = by_pieces(xp, r, [(r <= 5, _quantile_near), (r > 5, _quantile_far)])
     return xp.copysign(size / math.sqrt(2), x)
 
 
 def _quantile_near(xp: Any, r: Any) -> Any:
-    return _polynomial(_WICHURA_C, r - 1.6) / _polynomial(_WICHURA_D, r - 1.6)
+    return polynomial(_WICHURA_C, r - 1.6) / polynomial(_WICHURA_D, r - 1.6)
 
 
 def _quantile_far(xp: Any, r: Any) -> Any:
-    return _polynomial(_WICHURA_E, r - 5) / _polynomial(_WICHURA_F, r - 5)
+    return polynomial(_WICHURA_E, r - 5) / polynomial(_WICHURA_F, r - 5)
+
+
+@final
+@primitive("erfcx")
+class Erfcx(Special):
+    """Elementwise exp(x^2) erfc(x), which neither underflows nor cancels. Approximated as `erf`."""
+
+    def evaluate(self, xp: Any, x: Any) -> Any:
+        return by_pieces(
+            xp,
+            x,
+            [
+                (x >= 0, _erfcx),
+                # Every x below -27 overflows.
+                (x < 0, lambda xp, x: 2 * xp.exp(xp.maximum(x, -30) ** 2) - _erfcx(xp, -x)),
+            ],
+        )
+
+    def derive(self, t: Array, out: Array, x: Array) -> Array:
+        slope = sub(mul(mul(constant(2, x), x), out), constant(2 / math.sqrt(math.pi), x))
+        return mul(t, slope)
+
+
+def _erfcx(xp: Any, x: Any) -> Any:
+    """For x >= 0."""
+    return by_pieces(
+        xp,
+        x,
+        [
+            (x <= _ERF_INNER, lambda xp, x: xp.exp(x * x) * (1 - _erf_inner(xp, x))),
+            ((x > _ERF_INNER) & (x <= _ERF_FAR), _erfc_ratio_near),
+            (x > _ERF_FAR, _erfc_ratio_far),
+        ],
+    )
+
+
+@final
+@primitive("log_ndtr")
+class LogNdtr(Special):
+    """Elementwise logarithm of the standard normal distribution function."""
+
+    def evaluate(self, xp: Any, x: Any) -> Any:
+        return by_pieces(xp, x, [(x <= 0, _log_ndtr_left), (x > 0, _log_ndtr_right)])
+
+    def derive(self, t: Array, out: Array, x: Array) -> Array:
+        # Density over distribution function, without the exponentials that they have in common.
+        scaled = erfcx(mul(constant(-math.sqrt(0.5), x), x))
+        return mul(t, div(constant(math.sqrt(2 / math.pi), x), scaled))
+
+
+def _log_ndtr_left(xp: Any, x: Any) -> Any:
+    return xp.log(_erfcx(xp, -x * math.sqrt(0.5)) / 2) - x * x / 2
+
+
+def _log_ndtr_right(xp: Any, x: Any) -> Any:
+    return xp.log1p(-Erfc().evaluate(xp, x * math.sqrt(0.5)) / 2)
+
+
+@final
+@primitive("ndtri")
+class Ndtri(Special):
+    """Elementwise quantile of the standard normal distribution; infinite at 0 and 1, NaN beyond.
+
+    M. J. Wichura, Algorithm AS 241, Applied Statistics 37 (1988).
+    """
+
+    def evaluate(self, xp: Any, x: Any) -> Any:
+        inner = xp.abs(x - 0.5) <= 0.425
+        outer = ~inner & (x > 0) & (x < 1)
+        pieces = [
+            (inner, _ndtri_inner),
+            (outer, _ndtri_outer),
+            (x == 0, lambda xp, x: x - math.inf),
+            (x == 1, lambda xp, x: x * math.inf),
+        ]
+        return by_pieces(xp, x, pieces)
+
+    def derive(self, t: Array, out: Array, x: Array) -> Array:
+        half = constant(0.5, x)
+        return mul(t, mul(constant(math.sqrt(2 * math.pi), x), exp(mul(half, square(out)))))
+
+
+def _ndtri_inner(xp: Any, x: Any) -> Any:
+    q = x - 0.5
+    r = 0.180625 - q * q
+    return q * polynomial(_WICHURA_A, r) / polynomial(_WICHURA_B, r)
+
+
+def _ndtri_outer(xp: Any, x: Any) -> Any:
+    r = xp.sqrt(-xp.log(xp.minimum(x, 1 - x)))
+    size = by_pieces(xp, r, [(r <= 5, _quantile_near), (r > 5, _quantile_far)])
+    return xp.copysign(size, x - 0.5)
 
 
 # fmt: off
@@ -288,7 +381,7 @@ class Lgamma(Special):
     """
 
     def evaluate(self, xp: Any, x: Any) -> Any:
-        return _by_pieces(xp, x, [(x >= 0, _log_gamma), (x < 0, _log_gamma_reflected)])
+        return by_pieces(xp, x, [(x >= 0, _log_gamma), (x < 0, _log_gamma_reflected)])
 
     def derive(self, t: Array, out: Array, x: Array) -> Array:
         return mul(t, digamma(x))
@@ -306,13 +399,18 @@ def _log_gamma_reflected(xp: Any, x: Any) -> Any:
 
 def _log_gamma(xp: Any, x: Any) -> Any:
     far = x >= _STIRLING_FROM
-    return _by_pieces(xp, x, [(far, _log_gamma_stirling), (~far, _log_gamma_near)])
+    return by_pieces(xp, x, [(far, _log_gamma_stirling), (~far, _log_gamma_near)])
 
 
 def _log_gamma_stirling(xp: Any, x: Any) -> Any:
+    leading = (x - 0.5) * (xp.log(x) - 1) + (0.5 * math.log(2 * math.pi) - 0.5)
+    return leading + log_gamma_correction(x)
+
+
+def log_gamma_correction(x: Any) -> Any:
+    """What log gamma(x) is above (x - 1/2) log x - x + log(2 pi) / 2, for x >= 10."""
     inverse = 1 / x
-    series = inverse * _polynomial(_LOG_GAMMA_STIRLING, inverse * inverse)
-    return (x - 0.5) * (xp.log(x) - 1) + (0.5 * math.log(2 * math.pi) - 0.5) + series
+    return inverse * polynomial(_LOG_GAMMA_STIRLING, inverse * inverse)
 
 
 def _log_gamma_near(xp: Any, x: Any) -> Any:
@@ -322,7 +420,13 @@ def _log_gamma_near(xp: Any, x: Any) -> Any:
     for j in range(1, int(_STIRLING_FROM) - 1):
         factors = xp.where(k >= j + 2, factors * (x - j), factors)
     logs = xp.log(factors)
-    return _polynomial(_LOG_GAMMA_SERIES, x - k) + xp.where(k < 2, -logs, logs)
+    return polynomial(_LOG_GAMMA_SERIES, x - k) + xp.where(k < 2, -logs, logs)
+
+
+def log_gamma_near_one(xp: Any, z: Any) -> Any:
+    """Logarithm of gamma(1 + z) for z from 0 to 1, accurate near 0."""
+    near = polynomial(_LOG_GAMMA_SERIES, z) - xp.log1p(z)
+    return xp.where(z < 0.5, near, _log_gamma(xp, 1 + z))
 
 
 @final
@@ -335,7 +439,7 @@ class Digamma(Special):
     """
 
     def evaluate(self, xp: Any, x: Any) -> Any:
-        return _by_pieces(xp, x, [(x > 0, _digamma), (x < 0, _digamma_reflected)])
+        return by_pieces(xp, x, [(x > 0, _digamma), (x < 0, _digamma_reflected)])
 
     def derive(self, t: Array, out: Array, x: Array) -> Array:
         return mul(t, polygamma(constant(1, x), x))
@@ -350,13 +454,13 @@ def _digamma_reflected(xp: Any, x: Any) -> Any:
 
 def _digamma(xp: Any, x: Any) -> Any:
     far = x >= _STIRLING_FROM
-    return _by_pieces(xp, x, [(far, _digamma_stirling), (~far, _digamma_near)])
+    return by_pieces(xp, x, [(far, _digamma_stirling), (~far, _digamma_near)])
 
 
 def _digamma_stirling(xp: Any, x: Any) -> Any:
     inverse = 1 / x
     s = inverse * inverse
-    return xp.log(x) - 0.5 * inverse + s * _polynomial(_DIGAMMA_STIRLING, s)
+    return xp.log(x) - 0.5 * inverse + s * polynomial(_DIGAMMA_STIRLING, s)
 
 
 def _digamma_near(xp: Any, x: Any) -> Any:
@@ -366,7 +470,7 @@ def _digamma_near(xp: Any, x: Any) -> Any:
     total = xp.where(k < 2, -1 / x, zero) + xp.where(k == 0, -1 / (1 + x), zero)
     for j in range(1, int(_STIRLING_FROM) - 1):
         total = total + xp.where(k >= j + 2, 1 / (x - j), zero)
-    return _polynomial(_DIGAMMA_SERIES, x - k) + total
+    return polynomial(_DIGAMMA_SERIES, x - k) + total
 
 
 @final
@@ -383,8 +487,7 @@ class Zeta(Binary):
     takes = FLOAT
 
     def impl(self, xp: Any, x: Any, y: Any) -> Any:
-        wide = np.dtype(np.float32) if x.dtype.itemsize < 4 else x.dtype
-        return _hurwitz_zeta(xp, x.astype(wide), y.astype(wide)).astype(x.dtype)
+        return _hurwitz_zeta(xp, x.astype(np.float64), y.astype(np.float64)).astype(x.dtype)
 
     def derive_y(self, t: Array, out: Array, x: Array, y: Array) -> Array:
         return mul(t, mul(neg(x), zeta(add(x, constant(1, x)), y)))
@@ -427,12 +530,11 @@ class Polygamma(Binary):
     takes = FLOAT
 
     def impl(self, xp: Any, x: Any, y: Any) -> Any:
-        wide = np.dtype(np.float32) if x.dtype.itemsize < 4 else x.dtype
-        m, z = xp.broadcast_arrays(x.astype(wide), y.astype(wide))
+        m, z = xp.broadcast_arrays(x.astype(np.float64), y.astype(np.float64))
         whole = (m >= 0) & (m == xp.floor(m))
         factorial = xp.exp(Lgamma().impl(xp, m + 1))
         sign = xp.where(m % 2 == 0, -1, 1)
-        out = (sign * factorial).astype(wide) * _hurwitz_zeta(xp, m + 1, z)
+        out = sign * factorial * _hurwitz_zeta(xp, m + 1, z)
         out = xp.where(m == 0, Digamma().impl(xp, z), out)
         return xp.where(whole, out, xp.full_like(out, math.nan)).astype(x.dtype)
 
@@ -443,6 +545,9 @@ class Polygamma(Binary):
 erf = unary(Erf)
 erfc = unary(Erfc)
 erf_inv = unary(ErfInv)
+erfcx = unary(Erfcx)
+log_ndtr = unary(LogNdtr)
+ndtri = unary(Ndtri)
 lgamma = unary(Lgamma)
 digamma = unary(Digamma)
 zeta = binary(Zeta)
