@@ -30,5 +30,6 @@ from fstensor.ops import im2col as im2col
 from fstensor.ops import conv as conv
 from fstensor.ops import window as window
 from fstensor.ops import fft as fft
+from fstensor.ops import linalg as linalg
 from fstensor.ops import collectives as collectives
 # isort: on

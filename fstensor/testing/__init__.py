@@ -1,0 +1,1 @@
+"""What checks the library from outside: its surface beside that of NumPy and JAX."""
