@@ -26,6 +26,7 @@ from fstensor.errors import (
     ConcretizationTypeError,
     DeletedArrayError,
     ImmutableArrayError,
+    OptionError,
     ScalarOverflowError,
     TracerArrayConversionError,
     TracerBoolConversionError,
@@ -470,7 +471,10 @@ class Array:
         """The bits of `self` read as another dtype of the same width."""
         return fnp.view(self, dtype)
 
-    def to_device(self, device: str | Device, *, stream: None = None) -> Array:
+    def to_device(self, device: str | Device, /, *, stream: None = None) -> Array:
+        """`self` on `device`. Copies are made on the current stream: `stream` must be None."""
+        if stream is not None:
+            raise OptionError(f"to_device: stream must be None, got {stream!r}")
         return fnp.to_device(self, device)
 
     def block_until_ready(self) -> Array:

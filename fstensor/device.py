@@ -57,22 +57,22 @@ def _cupy() -> ModuleType:
     return cupy
 
 
-def devices(platform: str | None = None) -> list[Device]:
-    """The devices of this machine, or those of one platform ("cpu", "cuda" or "gpu").
+def devices(backend: str | None = None) -> list[Device]:
+    """The devices of this machine, or those of one backend ("cpu", "cuda" or "gpu").
 
-    Raises: DeviceError when the platform has none here.
+    Raises: DeviceError when the backend has none here.
     """
-    if platform in (None, "cpu"):
+    if backend in (None, "cpu"):
         found = [CPU]
-        if platform is None:
+        if backend is None:
             try:
                 count = _cupy().cuda.runtime.getDeviceCount()
             except Exception:  # no CuPy, no driver or no GPU: in each case no cuda device
                 count = 0
             found += [Device(f"cuda:{i}") for i in range(count)]
         return found
-    if platform not in ("cuda", "gpu"):
-        raise DeviceError(f"devices: no platform {platform!r}; there are 'cpu' and 'cuda'")
+    if backend not in ("cuda", "gpu"):
+        raise DeviceError(f"devices: no backend {backend!r}; there are 'cpu' and 'cuda'")
     return [Device(f"cuda:{i}") for i in range(_cupy().cuda.runtime.getDeviceCount())]
 
 
@@ -136,8 +136,8 @@ def move(buffer: Any, device: Device) -> Any:
 
 
 def stays_on_host(buffer: Any) -> bool:
-    """Whether these are random keys: CuPy has no structured dtypes, and keys are small."""
-    return buffer.dtype.names is not None
+    """Whether these are random keys or tapes: CuPy has no dtypes for them, and they are small."""
+    return buffer.dtype.names is not None or buffer.dtype.kind == "O"
 
 
 def home_of(buffers: Sequence[Any]) -> Device:

@@ -56,6 +56,9 @@ float0: Dtype = np.dtype([("float0", np.void, 0)])
 prng_key: Dtype = np.dtype([("fry", np.uint32, (2,))])
 """The dtype of random keys, two 32-bit words each; it prints as `key<fry>`."""
 
+tape: Dtype = np.dtype(object)
+"""The dtype of tapes (`core.tape`): what loops of unknown length leave for their derivatives."""
+
 _FLOAT8 = (
     float8_e3m4,
     float8_e4m3,
@@ -458,16 +461,16 @@ def is_float0(dtype: DtypeLike) -> bool:
     return _CANONICAL.get(dtype) is float0
 
 
-def issubdtype(a: DtypeLike, b: DtypeLike) -> bool:
-    """Whether dtype `a` is `b` or lies under NumPy's abstract class `b`, such as `np.floating`.
+def issubdtype(arg1: DtypeLike, arg2: DtypeLike) -> bool:
+    """Whether dtype `arg1` is `arg2` or lies under NumPy's abstract class `arg2`, as np.floating.
 
     bfloat16 and the 8-bit floats lie under np.floating, the narrow integers under np.integer.
     Python's types mean 64 bits here, as in NumPy and JAX: float32 is no subdtype of float.
     """
-    if b in _ABSTRACT:
-        return issubclass(a if a in _ABSTRACT else _KINDS[a], b)
-    a_dtype, b_dtype = _numpy_dtype(_CANONICAL.get(a, a)), _numpy_dtype(_CANONICAL.get(b, b))
-    return a_dtype is not None and a_dtype == b_dtype
+    if arg2 in _ABSTRACT:
+        return issubclass(arg1 if arg1 in _ABSTRACT else _KINDS[arg1], arg2)
+    first, second = (_numpy_dtype(_CANONICAL.get(x, x)) for x in (arg1, arg2))
+    return first is not None and first == second
 
 
 _ISDTYPE_KINDS: dict[str, frozenset[type]] = {
@@ -524,12 +527,12 @@ def finfo(dtype: Any) -> ml_dtypes.finfo:
     return _finfo(dtype)
 
 
-def iinfo(dtype: Any) -> ml_dtypes.iinfo:
+def iinfo(int_type: Any) -> ml_dtypes.iinfo:
     """The limits (bits, min, max, dtype) of an integer dtype, or of an array's dtype.
 
     Raises: DtypeError unless an integer.
     """
-    dtype = _dtype_of(dtype)
+    dtype = _dtype_of(int_type)
     if not is_integer(dtype):
         raise DtypeError(f"iinfo: dtype must be an integer, got {name(dtype)}; finfo takes floats")
     return _iinfo(dtype)
@@ -585,6 +588,8 @@ def _checked_default(dtype: DtypeLike, default: Callable[[], Dtype]) -> Dtype:
 
 def tangent_dtype(dtype: DtypeLike) -> Dtype:
     """The dtype of tangents: `dtype` itself if inexact, else float0."""
+    if dtype == tape:
+        return tape
     return canonical(dtype) if is_inexact(dtype) else float0
 
 
@@ -605,11 +610,13 @@ _NAMES: dict[Any, str] = {
     **{dtype: dtype.name for dtype in _NUMBERS},
     float0: "float0",
     prng_key: "key<fry>",
+    tape: "tape",
 }
 _SHORT_NAMES: dict[Any, str] = {
     **{dtype: _shorten(dtype.name) for dtype in _NUMBERS},
     float0: "float0",
     prng_key: "key<fry>",
+    tape: "tape",
 }
 
 

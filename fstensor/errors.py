@@ -4,12 +4,14 @@
 
     FstensorError
     ├── ShapeError                      ValueError   shapes that do not fit an operation
+    │   └── IndexShapeError                 IndexError ... masks or index arrays that do not fit
     ├── AxisError                       ValueError, IndexError   an axis that does not exist
     ├── OutOfBoundsError                IndexError   an index known to be outside its axis
     ├── DtypeError                      TypeError    dtypes that do not fit, or are not supported
     ├── ArgumentError                   TypeError    an argument of the wrong kind
     ├── OptionError                     ValueError   a value outside those that an option takes
     ├── ScalarOverflowError             OverflowError   a Python int too large for its dtype
+    ├── CarryTypeError                  TypeError    a loop's carry that changes its type
     ├── TreeError                       ValueError   pytrees whose structures differ
     ├── DeviceError                     ValueError   operands on two devices, or no such device
     ├── ImmutableArrayError             TypeError    an attempt to write into an Array
@@ -52,6 +54,10 @@ class ShapeError(FstensorError, ValueError):
     """Shapes that do not fit an operation."""
 
 
+class IndexShapeError(ShapeError, IndexError):
+    """A mask that has not the shape of its axes, or index arrays that do not broadcast."""
+
+
 class AxisError(FstensorError, ValueError, IndexError):
     """An axis that the array does not have, or one named twice."""
 
@@ -74,6 +80,10 @@ class OptionError(FstensorError, ValueError):
 
 class ScalarOverflowError(FstensorError, OverflowError):
     """A Python integer that its dtype cannot hold."""
+
+
+class CarryTypeError(FstensorError, TypeError):
+    """A loop's carry, or the results of branches, that have not one type."""
 
 
 class TreeError(FstensorError, ValueError):

@@ -14,10 +14,13 @@ import fstensor as fst
 MODULES = [
     "fstensor",
     "fstensor.lax",
+    "fstensor.lax.linalg",
     "fstensor.numpy",
     "fstensor.numpy.fft",
+    "fstensor.numpy.linalg",
     "fstensor.random",
     "fstensor.scipy",
+    "fstensor.scipy.linalg",
     "fstensor.scipy.special",
     "fstensor.tree_util",
 ]

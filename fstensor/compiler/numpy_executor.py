@@ -1,12 +1,15 @@
 """The NumPy executor: a program run by its primitives' `impl` rules.
 
-It is what every other executor is compared with, and what runs on CuPy buffers. A program becomes a
-list of steps over numbered slots; each slot is emptied after its last use, so that memory is held
-no longer than by hand-written NumPy.
+It is what every other executor is compared with, and what runs on CuPy buffers. A program is
+written out as a Python function, one line for each operation, and compiled by Python itself, so
+that a step costs little more than the call of its `impl`. Each value is deleted after its last use:
+memory is held no longer than by hand-written NumPy. `Program.text` is the function that runs.
 """
 
 from __future__ import annotations
 
+import itertools
+import keyword
 from collections.abc import Callable, Sequence
 from typing import Any, final
 
@@ -15,110 +18,140 @@ import numpy as np
 from fstensor import device
 from fstensor.array import Array
 from fstensor.compiler.simplify import simplify
-from fstensor.core.jaxpr import Atom, ClosedJaxpr, Literal, Var
+from fstensor.core.jaxpr import Atom, ClosedJaxpr, Eqn, Literal, Var
+from fstensor.core.primitive import Primitive
+from fstensor.device import Device
 from fstensor.errors import ConcretizationTypeError
 
 
 @final
-class Step:
-    """One operation: `outs = impl(ins)`, after which the slots in `dead` are empty."""
-
-    __slots__ = ("dead", "impl", "ins", "multiple", "name", "outs")
-
-    def __init__(
-        self, name: str, impl: Callable[..., Any], multiple: bool, ins: list[int], outs: list[int]
-    ) -> None:
-        self.name = name
-        self.impl = impl
-        self.multiple = multiple
-        self.ins = ins
-        self.outs = outs
-        self.dead: list[int] = []
-
-    def __str__(self) -> str:
-        outs = ", ".join(f"s{i}" for i in self.outs)
-        ins = ", ".join(f"s{i}" for i in self.ins)
-        dead = f"   # frees {', '.join(f's{i}' for i in self.dead)}" if self.dead else ""
-        return f"{outs} = {self.name}({ins}){dead}"
-
-
-@final
 class Program:
-    """A program ready to run on buffers."""
+    """A program ready to run on buffers.
+
+    source: the simplified program. text: the Python function made of it.
+    """
 
     def __init__(self, closed: ClosedJaxpr) -> None:
         self.source = simplify(closed)
         self.source.check()
-        jaxpr = self.source.jaxpr
-        self._slots: dict[Var, int] = {}
-        self._fixed: list[tuple[int, Any]] = []
-        self.count = 0
-        for v, c in zip(jaxpr.constvars, self.source.consts, strict=True):
-            self._fixed.append((self._slot(v), _buffer_of(c)))
-        self.inputs = [self._slot(v) for v in jaxpr.invars]
-        self.steps = [
-            Step(
-                repr(eqn.primitive),
-                eqn.primitive.impl,
-                eqn.primitive.multiple_results,
-                [self._read(a) for a in eqn.invars],
-                [self._slot(v) for v in eqn.outvars],
-            )
-            for eqn in jaxpr.eqns
-        ]
-        self.outputs = [self._read(a) for a in jaxpr.outvars]
-        self._free_after_last_use()
+        writer = _Writer(self.source)
+        self.text = writer.text
+        self._impls = writer.impls
+        self._constants = writer.constants
+        self._code = compile(self.text, "<fstensor program>", "exec")
+        self._functions: dict[Device, Callable[..., list[Any]]] = {}
+        self.on_cpu = self._function(device.CPU)
 
-    def _slot(self, v: Var) -> int:
-        self._slots[v] = self.count
-        self.count += 1
-        return self._slots[v]
-
-    def _read(self, atom: Atom) -> int:
-        if isinstance(atom, Literal):
-            self._fixed.append((self.count, _buffer_of(atom.value)))
-            self.count += 1
-            return self.count - 1
-        return self._slots[atom]
-
-    def _free_after_last_use(self) -> None:
-        kept = {*self.outputs, *(i for i, _ in self._fixed)}
-        for step in reversed(self.steps):
-            # A result that nobody reads dies with its own step.
-            for i in dict.fromkeys([*step.ins, *step.outs]):
-                if i not in kept:
-                    kept.add(i)
-                    step.dead.append(i)
+    def _function(self, home: Device) -> Callable[..., list[Any]]:
+        """The function for buffers on `home`, with the constants moved there."""
+        found = self._functions.get(home)
+        if found is None:
+            names = {n: device.move(b, home) for n, b in self._constants.items()}
+            scope = {**names, **self._impls, "array": _array, "xp": device.array_module(home)}
+            exec(self._code, scope)
+            found = self._functions[home] = scope["program"]
+        return found
 
     def run(self, xp: Any, buffers: Sequence[Any]) -> list[Any]:
         """The buffers of the outputs. `xp` is the array module of the inputs."""
-        values: list[Any] = [None] * self.count
-        home = device.CPU if xp is np else device.home_of(buffers)
-        for i, b in self._fixed:
-            values[i] = b if xp is np else device.move(b, home)
-        for i, b in zip(self.inputs, buffers, strict=True):
-            values[i] = b
-        for step in self.steps:
-            out = step.impl(xp, *[values[i] for i in step.ins])
-            if step.multiple:
-                for i, b in zip(step.outs, out, strict=True):
-                    values[i] = np.asarray(b) if isinstance(b, np.generic) else b
-            else:
-                values[step.outs[0]] = np.asarray(out) if isinstance(out, np.generic) else out
-            for i in step.dead:
-                values[i] = None
-        return [values[i] for i in self.outputs]
+        return self.function(xp, buffers)(*buffers)
+
+    def function(self, xp: Any, like: Sequence[Any]) -> Callable[..., list[Any]]:
+        """The function for buffers that lie where `like` do."""
+        return self.on_cpu if xp is np else self._function(device.home_of(like))
 
     def __str__(self) -> str:
-        head = ", ".join(f"s{i}" for i in self.inputs)
-        lines = [f"def program({head}):"]
-        for i, b in self._fixed:
-            value = "" if b.ndim else f" {b}"
-            lines.append(f"    s{i} = constant {b.dtype}{list(b.shape)}{value}")
-        lines += [f"    {step}" for step in self.steps]
-        lines.append(f"    return {', '.join(f's{i}' for i in self.outputs)}")
-        return "\n".join(lines)
+        return self.text
 
 
-def _buffer_of(constant: Array) -> Any:
-    return constant.concretize(ConcretizationTypeError, "the value of")
+@final
+class _Writer:
+    """The text of a program's function, and the names that it refers to."""
+
+    def __init__(self, closed: ClosedJaxpr) -> None:
+        jaxpr = closed.jaxpr
+        self.impls: dict[str, Callable[..., Any]] = {}
+        self.constants: dict[str, Any] = {}
+        self._names: dict[Var, str] = {}
+        self._literals: dict[int, str] = {}
+        self._known: dict[Primitive, str] = {}
+        for v, c in zip(jaxpr.constvars, closed.consts, strict=True):
+            self._names[v] = self._constant(c)
+        inputs = [self._name(v) for v in jaxpr.invars]
+        dead = _last_uses(jaxpr.eqns, jaxpr.invars, jaxpr.outvars)
+        lines: list[str] = []
+        for eqn, unused in zip(jaxpr.eqns, dead, strict=True):
+            lines += self._step(eqn, unused)
+        outs = ", ".join(self._read(a) for a in jaxpr.outvars)
+        head = [f"def program({', '.join(inputs)}):", *map(self._shown, self.constants)]
+        self.text = "\n    ".join([*head, *lines, f"return [{outs}]"])
+
+    def _shown(self, name: str) -> str:
+        x = self.constants[name]
+        return f"# {name} = {x.dtype}{list(x.shape)}{'' if x.ndim else f' {x}'}"
+
+    def _name(self, v: Var) -> str:
+        self._names[v] = f"s{len(self._names)}"
+        return self._names[v]
+
+    def _constant(self, x: Array) -> str:
+        name = f"c{len(self.constants)}"
+        self.constants[name] = x.concretize(ConcretizationTypeError, "the value of")
+        return name
+
+    def _read(self, atom: Atom) -> str:
+        if isinstance(atom, Literal):
+            found = self._literals.get(id(atom.value))
+            if found is None:
+                found = self._literals[id(atom.value)] = self._constant(atom.value)
+            return found
+        return self._names[atom]
+
+    def _step(self, eqn: Eqn, unused: Sequence[Var]) -> list[str]:
+        primitive = eqn.primitive
+        args = ", ".join(["xp", *map(self._read, eqn.invars)])
+        outs = [self._name(v) for v in eqn.outvars]
+        # Programs inside, which take many lines, are left out.
+        shown = [f"{k}={v}" for k, v in sorted(primitive.params.items()) if "\n" not in str(v)]
+        comment = f"  # {' '.join(shown)}" if shown else ""
+        call = f"{self._impl(primitive)}({args}){comment}"
+        if primitive.multiple_results:
+            lines = [f"[{', '.join(outs)}] = {call}"]
+        else:
+            lines = [f"{outs[0]} = {call}"]
+        for name, v in zip(outs, eqn.outvars, strict=True):
+            if not v.aval.shape:  # NumPy makes a scalar of it, not an array
+                lines.append(f"{name} = array({name})")
+        if unused:
+            lines.append(f"del {', '.join(self._names[v] for v in unused)}")
+        return lines
+
+    def _impl(self, primitive: Primitive) -> str:
+        """The name of a primitive's `impl`, one for all equations with the same parameters."""
+        found = self._known.get(primitive)
+        if found is None:
+            stem = "".join(c if c.isalnum() else "_" for c in primitive.name)
+            taken = self.impls.keys() | {"array", "xp", *keyword.kwlist}
+            candidates = itertools.chain([stem], (f"{stem}_{i}" for i in itertools.count(2)))
+            found = self._known[primitive] = next(n for n in candidates if n not in taken)
+            self.impls[found] = primitive.impl
+        return found
+
+
+def _array(x: Any) -> Any:
+    return np.asarray(x) if isinstance(x, np.generic) else x
+
+
+def _last_uses(
+    eqns: Sequence[Eqn], invars: Sequence[Var], outvars: Sequence[Atom]
+) -> list[list[Var]]:
+    """For each equation the values that nothing after it reads."""
+    kept = {v for v in outvars if isinstance(v, Var)}
+    made = {*invars, *(v for eqn in eqns for v in eqn.outvars)}
+    dead: list[list[Var]] = []
+    for eqn in reversed(eqns):
+        # A result that nobody reads dies with its own step. Constants stay.
+        touched = [v for v in [*eqn.invars, *eqn.outvars] if isinstance(v, Var)]
+        dead.append([v for v in dict.fromkeys(touched) if v in made and v not in kept])
+        kept.update(touched)
+    return dead[::-1]

@@ -220,6 +220,19 @@ class ClosedJaxpr:
         found: T = self._derived[key]
         return found
 
+    @property
+    def axis_names(self) -> frozenset[Any]:
+        """The mapped axes that its operations communicate over."""
+        return self.derive(
+            "axis_names",
+            lambda: frozenset([n for eqn in self.eqns for n in eqn.primitive.axis_names]),
+        )
+
+    @property
+    def effectful(self) -> bool:
+        """Whether running it does more than give results."""
+        return self.derive("effectful", lambda: any(e.primitive.effectful for e in self.eqns))
+
     def as_function(self) -> Callable[..., list[Any]]:
         """A function of flat arguments that runs the program in the current trace."""
         return lambda *args: eval_jaxpr(self.jaxpr, self.consts, *args)
@@ -277,7 +290,7 @@ def eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Any], *args: Any) -> list[Any]:
 
 
 def dce(jaxpr: Jaxpr, used_outputs: Sequence[bool] | None = None) -> Jaxpr:
-    """Without the equations that no used output needs. Inputs all stay."""
+    """Without the equations that no used output needs, but for effects. Inputs all stay."""
     outvars = [
         v
         for v, used in zip(jaxpr.outvars, used_outputs or [True] * len(jaxpr.outvars), strict=True)
@@ -286,7 +299,7 @@ def dce(jaxpr: Jaxpr, used_outputs: Sequence[bool] | None = None) -> Jaxpr:
     live: set[Var] = {v for v in outvars if isinstance(v, Var)}
     kept = []
     for eqn in reversed(jaxpr.eqns):
-        if any(v in live for v in eqn.outvars):
+        if eqn.primitive.effectful or any(v in live for v in eqn.outvars):
             kept.append(eqn)
             live.update(v for v in eqn.invars if isinstance(v, Var))
     return Jaxpr(jaxpr.constvars, jaxpr.invars, outvars, kept[::-1], jaxpr.debug_info)

@@ -86,6 +86,11 @@ class Primitive(ABC):
         return ()
 
     @property
+    def effectful(self) -> bool:
+        """Whether it does more than give results. Such an equation is never dropped."""
+        return False
+
+    @property
     def params(self) -> dict[str, Any]:
         """The static parameters by name."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]

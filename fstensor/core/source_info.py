@@ -11,7 +11,11 @@ import sys
 from dataclasses import dataclass
 from types import CodeType, FrameType
 
+import numpy as np
+
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+# NumPy calls back into the package; who called NumPy is what the user wants to know.
+_NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep
 # Code in these folders is written as a user would write it, and is reported as such.
 _USER_FOLDERS = (_PACKAGE + "examples" + os.sep,)
 
@@ -73,7 +77,7 @@ def describe_function(function: object) -> str:
 
 def _is_internal(code: CodeType) -> bool:
     file = code.co_filename
-    if file.startswith("<frozen") or file == "<string>":
+    if file.startswith(("<frozen", "<fstensor", _NUMPY)) or file == "<string>":
         return True
     return file.startswith(_PACKAGE) and not file.startswith(_USER_FOLDERS)
 

@@ -97,8 +97,9 @@ class Tracer(Array):
 _REMEDIES: dict[type[ConcretizationTypeError], str] = {
     TracerBoolConversionError: "choose between values with fstensor.numpy.where, "
     "or make the argument static (static_argnums of jit)",
-    TracerArrayConversionError: "call the function of the same name in fstensor.numpy, "
-    "or keep NumPy work outside the transformed function",
+    TracerArrayConversionError: "call the function of the same name in fstensor.numpy, index "
+    "fstensor.numpy.asarray(n) instead of an ndarray n and choose by a mask with "
+    "fstensor.numpy.where, or keep NumPy work outside the transformed function",
     TracerIntegerConversionError: "index with fstensor.numpy's functions, "
     "or make the argument static (static_argnums of jit)",
     ConcretizationTypeError: "compute with arrays to the end, "
@@ -314,10 +315,12 @@ class PartialTrace(Trace):
     """Hands on what is known to its parent and records what depends on unknown inputs.
 
     Under `linearize` the unknown inputs are tangents, so that the recorded program is linear.
+    whole: operations that hold programs are not split into a known and an unknown part.
     """
 
-    def __init__(self, parent: Trace, transform: str, function: str) -> None:
+    def __init__(self, parent: Trace, transform: str, function: str, whole: bool = False) -> None:
         self.parent = parent
+        self.whole = whole
         self.transform = transform
         self.function = function
         self.builder = JaxprBuilder()
@@ -334,6 +337,8 @@ class PartialTrace(Trace):
     def process(self, primitive: Primitive, args: Sequence[Any]) -> Any:
         for x in args:
             if x.__class__ is JaxprTracer and x._trace is self:
+                if self.whole:
+                    return self.record(primitive, args)
                 return primitive.partial_eval(self, args)
         return self.parent.process(primitive, args)
 

@@ -11,19 +11,36 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from fstensor import dtypes, tree
 from fstensor.array import Array, ArrayLike, DtypeLike, lift, normalize_axis
+from fstensor.control.cond import cond, switch
+from fstensor.control.loops import associative_scan, fori_loop, map
+from fstensor.control.scan import scan
+from fstensor.control.while_loop import while_loop
 from fstensor.errors import AxisError
+from fstensor.lax import linalg as linalg
+from fstensor.lax.choose import approx_max_k, approx_min_k, platform_dependent
+from fstensor.lax.repeat import (
+    broadcast_like,
+    broadcast_shapes,
+    broadcast_to_rank,
+    stack,
+    tile,
+    unstack,
+)
 from fstensor.ops.arrange import concatenate, rev, split
+from fstensor.ops.barrier import optimization_barrier
 from fstensor.ops.bessel import bessel_i0e, bessel_i1e
 from fstensor.ops.beta import betainc
 from fstensor.ops.collectives import axis_index, axis_size, pmax, pmean, pmin, psum
 from fstensor.ops.conv import (
     ConvDimensionNumbers,
+    ConvGeneralDilatedDimensionNumbers,
     conv,
     conv_dimension_numbers,
     conv_general_dilated,
-    conv_general_dilated_patches,
     conv_transpose,
     conv_with_general_padding,
     padtype_to_pads,
@@ -36,9 +53,10 @@ from fstensor.ops.convert import (
     convert_element_type,
     imag,
     real,
+    reduce_precision,
 )
 from fstensor.ops.cumulative import cumlogsumexp, cummax, cummin, cumprod, cumsum
-from fstensor.ops.dot import batch_matmul, dot, dot_general
+from fstensor.ops.dot import DotDimensionNumbers, batch_matmul, dot, dot_general
 from fstensor.ops.elementwise import (
     RoundingMethod,
     abs,
@@ -63,6 +81,15 @@ from fstensor.ops.elementwise import (
     sqrt,
     square,
     sub,
+)
+from fstensor.ops.exchange import (
+    all_gather,
+    all_to_all,
+    pbroadcast,
+    ppermute,
+    pshuffle,
+    psum_scatter,
+    pswapaxes,
 )
 from fstensor.ops.fft import FftType, fft
 from fstensor.ops.gamma import igamma, igamma_grad_a, igammac, random_gamma_grad
@@ -97,6 +124,10 @@ from fstensor.ops.logical import (
     shift_right_arithmetic,
     shift_right_logical,
 )
+from fstensor.ops.mulhi import mulhi
+from fstensor.ops.patches import conv_general_dilated_local, conv_general_dilated_patches
+from fstensor.ops.polygamma import digamma, polygamma, zeta
+from fstensor.ops.precision import Precision, PrecisionLike
 from fstensor.ops.reduce import (
     argmax,
     argmin,
@@ -127,7 +158,7 @@ from fstensor.ops.shape import (
     transpose,
 )
 from fstensor.ops.sort import sort, sort_key_val, top_k
-from fstensor.ops.special import digamma, erf, erf_inv, erfc, lgamma, polygamma, zeta
+from fstensor.ops.special import erf, erf_inv, erfc, lgamma
 from fstensor.ops.transcendental import (
     acos,
     acosh,
@@ -153,19 +184,28 @@ from fstensor.ops.window import reduce_window
 
 __all__ = [
     "ConvDimensionNumbers",
+    "ConvGeneralDilatedDimensionNumbers",
+    "DotDimensionNumbers",
     "FftType",
     "GatherDimensionNumbers",
     "GatherScatterMode",
+    "Precision",
+    "PrecisionLike",
     "RoundingMethod",
     "ScatterDimensionNumbers",
     "abs",
     "acos",
     "acosh",
     "add",
+    "all_gather",
+    "all_to_all",
+    "approx_max_k",
+    "approx_min_k",
     "argmax",
     "argmin",
     "asin",
     "asinh",
+    "associative_scan",
     "atan",
     "atan2",
     "atanh",
@@ -182,6 +222,9 @@ __all__ = [
     "bitwise_xor",
     "broadcast",
     "broadcast_in_dim",
+    "broadcast_like",
+    "broadcast_shapes",
+    "broadcast_to_rank",
     "broadcasted_iota",
     "cbrt",
     "ceil",
@@ -190,10 +233,12 @@ __all__ = [
     "collapse",
     "complex",
     "concatenate",
+    "cond",
     "conj",
     "conv",
     "conv_dimension_numbers",
     "conv_general_dilated",
+    "conv_general_dilated_local",
     "conv_general_dilated_patches",
     "conv_transpose",
     "conv_with_general_padding",
@@ -209,12 +254,14 @@ __all__ = [
     "div",
     "dot",
     "dot_general",
+    "dtype",
     "dynamic_index_in_dim",
     "dynamic_slice",
     "dynamic_slice_in_dim",
     "dynamic_update_index_in_dim",
     "dynamic_update_slice",
     "dynamic_update_slice_in_dim",
+    "empty",
     "eq",
     "erf",
     "erf_inv",
@@ -225,6 +272,7 @@ __all__ = [
     "expm1",
     "fft",
     "floor",
+    "fori_loop",
     "full",
     "full_like",
     "gather",
@@ -240,25 +288,35 @@ __all__ = [
     "is_finite",
     "le",
     "lgamma",
+    "linalg",
     "log",
     "log1p",
     "logistic",
     "lt",
+    "map",
     "max",
     "min",
     "mul",
+    "mulhi",
     "ne",
     "neg",
     "nextafter",
+    "optimization_barrier",
     "pad",
     "padtype_to_pads",
+    "pbroadcast",
+    "platform_dependent",
     "pmax",
     "pmean",
     "pmin",
     "polygamma",
     "population_count",
     "pow",
+    "ppermute",
+    "pshuffle",
     "psum",
+    "psum_scatter",
+    "pswapaxes",
     "random_gamma_grad",
     "real",
     "reciprocal",
@@ -267,6 +325,7 @@ __all__ = [
     "reduce_max",
     "reduce_min",
     "reduce_or",
+    "reduce_precision",
     "reduce_prod",
     "reduce_sum",
     "reduce_window",
@@ -276,6 +335,7 @@ __all__ = [
     "rev",
     "round",
     "rsqrt",
+    "scan",
     "scatter",
     "scatter_add",
     "scatter_max",
@@ -298,12 +358,17 @@ __all__ = [
     "sqrt",
     "square",
     "squeeze",
+    "stack",
     "stop_gradient",
     "sub",
+    "switch",
     "tan",
     "tanh",
+    "tile",
     "top_k",
     "transpose",
+    "unstack",
+    "while_loop",
     "zeta",
 ]
 
@@ -345,6 +410,16 @@ def full_like(
     return full(
         like.shape if shape is None else shape, fill_value, like.dtype if dtype is None else dtype
     )
+
+
+def empty(shape: Sequence[int], dtype: DtypeLike) -> Array:
+    """An array of zeros: Arrays cannot be written into, so others would be of no use."""
+    return full(shape, 0, dtype)
+
+
+def dtype(x: Any) -> np.dtype[Any]:
+    """The dtype of an array, or the one that a Python scalar has as an array."""
+    return lift(x, what="dtype").dtype
 
 
 def iota(dtype: DtypeLike, size: int) -> Array:

@@ -16,7 +16,6 @@ from fstensor.dtypes import (
     can_cast,
     complex64,
     complex128,
-    finfo,
     float8_e3m4,
     float8_e4m3,
     float8_e4m3b11fnuz,
@@ -47,6 +46,7 @@ from fstensor.dtypes import (
     uint64,
 )
 from fstensor.numpy import fft as fft
+from fstensor.numpy import linalg as linalg
 from fstensor.numpy.arithmetic import (
     abs,
     absolute,
@@ -186,7 +186,7 @@ from fstensor.numpy.index_tools import (
 )
 from fstensor.numpy.indexing import getitem as getitem
 from fstensor.numpy.indexing import ix_, put_along_axis, take, take_along_axis
-from fstensor.numpy.info import __array_namespace_info__
+from fstensor.numpy.info import __array_namespace_info__, finfo
 from fstensor.numpy.joining import (
     append,
     array_split,
@@ -264,6 +264,8 @@ from fstensor.numpy.logic import (
 from fstensor.numpy.nan_reductions import (
     nanargmax,
     nanargmin,
+    nancumprod,
+    nancumsum,
     nanmax,
     nanmean,
     nanmin,
@@ -292,11 +294,21 @@ from fstensor.numpy.polynomials import (
     polyadd,
     polyder,
     polydiv,
+    polyfit,
     polyint,
     polymul,
     polysub,
     polyval,
+    roots,
     vander,
+)
+from fstensor.numpy.quantiles import (
+    median,
+    nanmedian,
+    nanpercentile,
+    nanquantile,
+    percentile,
+    quantile,
 )
 from fstensor.numpy.reductions import (
     all,
@@ -372,9 +384,6 @@ from fstensor.numpy.statistics import (
     cov,
     histogram,
     histogram_bin_edges,
-    median,
-    percentile,
-    quantile,
 )
 from fstensor.numpy.transcendental import (
     acos,
@@ -415,7 +424,7 @@ from fstensor.numpy.transcendental import (
     tan,
     tanh,
 )
-from fstensor.numpy.vectorize import vectorize
+from fstensor.numpy.vectorize import frompyfunc, vectorize
 from fstensor.numpy.windows import (
     bartlett,
     blackman,
@@ -590,6 +599,7 @@ __all__ = [
     "frexp",
     "from_dlpack",
     "fromfunction",
+    "frompyfunc",
     "full",
     "full_like",
     "gcd",
@@ -650,6 +660,7 @@ __all__ = [
     "less",
     "less_equal",
     "lexsort",
+    "linalg",
     "linspace",
     "load",
     "log",
@@ -682,10 +693,15 @@ __all__ = [
     "nan_to_num",
     "nanargmax",
     "nanargmin",
+    "nancumprod",
+    "nancumsum",
     "nanmax",
     "nanmean",
+    "nanmedian",
     "nanmin",
+    "nanpercentile",
     "nanprod",
+    "nanquantile",
     "nanstd",
     "nansum",
     "nanvar",
@@ -712,6 +728,7 @@ __all__ = [
     "polyadd",
     "polyder",
     "polydiv",
+    "polyfit",
     "polyint",
     "polymul",
     "polysub",
@@ -740,6 +757,7 @@ __all__ = [
     "rint",
     "roll",
     "rollaxis",
+    "roots",
     "rot90",
     "round",
     "s_",

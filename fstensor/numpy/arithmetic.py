@@ -10,6 +10,8 @@ import numpy as np
 
 from fstensor import dtypes, lax
 from fstensor.array import Array, ArrayLike, ConcreteArray
+from fstensor.core.state import state
+from fstensor.core.trace import EVAL
 from fstensor.errors import DtypeError, OptionError
 from fstensor.numpy.promote import (
     cast,
@@ -28,6 +30,7 @@ from fstensor.numpy.promote import (
     scalar,
     select,
 )
+from fstensor.ops import division
 
 # Sums and products
 
@@ -109,36 +112,17 @@ divide = true_divide
 def floor_divide(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Elementwise quotient, rounded down. Of integers by zero: 0, as in NumPy.
 
-    Shapes broadcast, dtypes promote.
+    Shapes broadcast, dtypes promote. Raises: DtypeError for complex numbers.
     """
-    x, y = _promote_numeric("floor_divide", x, y)
-    zero = constant(0, x)
-    if dtypes.is_integer(x.dtype):
-        quotient = lax.div(x, y)
-        if dtypes.is_signed(x.dtype):
-            opposite = lax.ne(lax.sign(x), lax.sign(y))
-            inexact = lax.ne(lax.rem(x, y), zero)
-            down = lax.sub(quotient, constant(1, x))
-            quotient = select(lax.bitwise_and(opposite, inexact), down, quotient)
-        return _unless_zero(y, quotient, zero)
-    # What the truncated remainder leaves divides up to one rounding; then one down where signs
-    # differ. Infinite divisors would not survive the remainder that is rounded down.
-    truncated = lax.rem(_real("floor_divide", x), y)
-    quotient = lax.div(lax.sub(x, truncated), y)
-    down = lax.sub(quotient, constant(1, x))
-    quotient = lax.round(select(_has_other_sign(truncated, y), down, quotient))
-    return _unless_zero(y, quotient, lax.div(x, y))
+    return division.floor_divide(*_promote_numeric("floor_divide", x, y))
 
 
 def remainder(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Elementwise remainder, with the sign of y. Of integers by zero: 0, as in NumPy.
 
-    Shapes broadcast, dtypes promote.
+    Shapes broadcast, dtypes promote. Raises: DtypeError for complex numbers.
     """
-    x, y = _promote_numeric("remainder", x, y)
-    if dtypes.is_integer(x.dtype):
-        y = _unless_zero(y, y, constant(1, y))
-    return _floored_remainder(_real("remainder", x), y)
+    return division.remainder(*_promote_numeric("remainder", x, y))
 
 
 mod = remainder
@@ -177,19 +161,6 @@ def _real(what: str, x: Array) -> Array:
     return x
 
 
-def _floored_remainder(x: Array, y: Array) -> Array:
-    """The remainder of a division rounded down, from that of one rounded towards zero."""
-    truncated = lax.rem(x, y)
-    return select(_has_other_sign(truncated, y), lax.add(truncated, y), truncated)
-
-
-def _has_other_sign(remainder: Array, y: Array) -> Array:
-    """Where a remainder is not zero, and its sign is not that of `y`."""
-    zero = constant(0, y)
-    opposite = lax.ne(lax.lt(remainder, zero), lax.lt(y, zero))
-    return lax.bitwise_and(opposite, lax.ne(remainder, zero))
-
-
 def _unless_zero(y: Array, value: Array, instead: Array) -> Array:
     """`value`, but `instead` where `y` is zero."""
     if isinstance(y, ConcreteArray) and not y.ndim and y.item() != 0:
@@ -204,13 +175,18 @@ def power(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Elementwise power, x to the y.
 
     A Python integer y is static: the result has the dtype of x, and derivatives are exact at 0.
-    Raises: OptionError for an integer x and a negative static y.
+    Raises: OptionError for an integer x and a negative static y. An array of integer exponents may
+    be traced, so where one is negative the power is rounded towards 0, in place of NumPy's error.
     """
     exponent = _static_integer(y)
     if exponent is not None and not isinstance(x, (bool, int, float, complex)):
         return lax.integer_pow(numeric("power", x), exponent)
-    x, y = operand(x, "power"), operand(y, "power")
-    kind = result_pair("power", (x, y))[0]
+    kind, weak = result_pair("power", (x, y))
+    x, y = (
+        # In its full precision, not that of the default float.
+        cast("power", z, kind, weak) if isinstance(z, (float, complex)) else operand(z, "power")
+        for z in (x, y)
+    )
     if kind == x.dtype and dtypes.is_inexact(kind) and dtypes.is_integer(y.dtype):
         return lax.pow(*equal_ranks([x, y]))  # integer exponents need no logarithm
     x, y = _promote_numeric("power", x, y)
@@ -238,7 +214,11 @@ def _integer_power(x: Array, y: Array) -> Array:
         result = select(odd, lax.mul(result, base), result)
         base = lax.mul(base, base)
         rest = lax.shift_right_logical(rest, one)
-    return result
+    if not dtypes.is_signed(y.dtype):
+        return result
+    unit = lax.bitwise_or(lax.eq(x, one), lax.eq(x, lax.neg(one)))
+    whole = lax.bitwise_or(lax.ge(y, zero), unit)
+    return select(whole, result, zero)
 
 
 def float_power(x: ArrayLike, y: ArrayLike, /) -> Array:
@@ -329,6 +309,9 @@ def fmin(x: ArrayLike, y: ArrayLike, /) -> Array:
     return select(lax.bitwise_or(lax.lt(x, y), lax.ne(y, y)), x, y)
 
 
+_NUMBERS = (int, float)
+
+
 def clip(arr: ArrayLike, /, min: ArrayLike | None = None, max: ArrayLike | None = None) -> Array:
     """Elementwise limitation to the interval from `min` to `max`; None is no limit.
 
@@ -337,6 +320,12 @@ def clip(arr: ArrayLike, /, min: ArrayLike | None = None, max: ArrayLike | None 
     """
     unlimited = min is None and max is None
     arr = _real("clip", owned(arr, "clip") if unlimited else operand(arr, "clip"))
+    if state.trace is EVAL and min.__class__ in _NUMBERS and max.__class__ in _NUMBERS:
+        # Where no derivative is taken, clamp has the same values, and makes them in one pass.
+        x, low = promote("clip", arr, min)
+        x, high = promote("clip", x, max)
+        if low.dtype == x.dtype:
+            return lax.clamp(low, x, high)
     if min is not None:
         arr = maximum(min, arr)
     if max is not None:

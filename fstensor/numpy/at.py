@@ -201,6 +201,8 @@ def _scatter(
     writes_nothing = reach.is_empty or reach.unreachable
     if not writes_nothing:
         indices = beside(x, reach.indices(operands, strict, wrap_negative_indices))
+    elif strict:
+        reach.check(operands, wrap_negative_indices)
     updates = convert_value(values, x, what)
     if updates.shape != layout.shape:
         updates = broadcast_value(updates, layout.shape)

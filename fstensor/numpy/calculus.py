@@ -10,11 +10,19 @@ from typing import Any
 import numpy as np
 
 from fstensor import dtypes, lax
-from fstensor.array import Array, ArrayLike, Axis, normalize_axes, normalize_axis
+from fstensor.array import (
+    Array,
+    ArrayLike,
+    Axis,
+    DtypeLike,
+    normalize_axes,
+    normalize_axis,
+)
 from fstensor.errors import ArgumentError, OptionError, ShapeError
 from fstensor.numpy.arithmetic import remainder
 from fstensor.numpy.indexing import take
 from fstensor.numpy.joining import concatenate
+from fstensor.numpy.logic import isfinite, isinf
 from fstensor.numpy.promote import (
     cast,
     constant,
@@ -31,6 +39,7 @@ from fstensor.numpy.promote import (
 from fstensor.numpy.reductions import sum
 from fstensor.numpy.shape import moveaxis
 from fstensor.numpy.sorting import searchsorted
+from fstensor.ops.precision import PrecisionLike, check_precision
 from fstensor.transforms.vmap import vmap
 
 
@@ -165,7 +174,8 @@ def trapezoid(
         widths = diff(places if places.ndim == 1 else moveaxis(places, axis, -1))
     last = values.ndim - 1
     pairs = lax.add(
-        lax.slice_in_dim(values, 1, n, axis=last), lax.slice_in_dim(values, 0, n - 1, axis=last)
+        lax.slice_in_dim(values, min(1, n), n, axis=last),
+        lax.slice_in_dim(values, 0, max(n - 1, 0), axis=last),
     )
     areas = lax.mul(*promote_inexact("trapezoid", pairs, widths))
     total = sum(areas, -1)
@@ -202,7 +212,7 @@ def interp(
     empty = lax.eq(gap, constant(0, gap))
     share = lax.div(lax.sub(at, x0), select(empty, constant(1, gap), gap))
     share, y0, y1 = promote_all("interp", share, y0, y1)
-    found = select(empty, y0, lax.add(y0, lax.mul(share, lax.sub(y1, y0))))
+    found = select(empty, y0, lax.add(y0, lax.mul(share, _rise(share, y0, y1))))
     if period is not None:
         return found
     first, last = (
@@ -214,6 +224,16 @@ def interp(
     start, end = (lax.index_in_dim(places, k, 0, keepdims=False) for k in (0, n - 1))
     found = select(lax.lt(at, start), low, found)
     return select(lax.gt(at, end), high, found)
+
+
+def _rise(share: Array, y0: Array, y1: Array) -> Array:
+    """y1 - y0, but 0 where that is infinite or NaN although the line stays at y0."""
+    rise = lax.sub(y1, y0)
+    at_start = lax.eq(share, constant(0, share))
+    from_infinity = lax.bitwise_and(isinf(y0), isfinite(y1))
+    stays = lax.bitwise_or(lax.bitwise_or(at_start, lax.eq(y0, y1)), from_infinity)
+    endless = lax.bitwise_not(isfinite(rise))
+    return select(lax.bitwise_and(stays, endless), constant(0, rise), rise)
 
 
 def _wrapped(
@@ -233,29 +253,47 @@ def _wrapped(
     return at, places, lax.concatenate([last_value, values, first_value], 0)
 
 
-def convolve(a: ArrayLike, v: ArrayLike, mode: str = "full") -> Array:
+def convolve(
+    a: ArrayLike,
+    v: ArrayLike,
+    mode: str = "full",
+    *,
+    precision: PrecisionLike = None,
+    preferred_element_type: DtypeLike = None,
+) -> Array:
     """Discrete convolution of two vectors: sums of a[i] v[k - i].
 
     mode: "full" gives every k at which they overlap, "same" the middle max(m, n) of these, "valid"
         those at which the shorter one lies inside the longer.
-    Raises: OptionError for another mode, ShapeError unless both are vectors with elements.
+    precision, preferred_element_type: as of `dot`.
+    Raises: OptionError for another mode or precision, ShapeError unless both are vectors with
+        elements.
     """
+    check_precision("convolve", precision)
     x, y = promote_dtypes("convolve", a, v)
-    return _correlated("convolve", x, y, mode, flip=True)
+    return _correlated("convolve", x, y, mode, preferred_element_type, flip=True)
 
 
-def correlate(a: ArrayLike, v: ArrayLike, mode: str = "valid") -> Array:
-    """Cross-correlation of two vectors: sums of a[i + k] conj(v[i]); modes as in `convolve`."""
+def correlate(
+    a: ArrayLike,
+    v: ArrayLike,
+    mode: str = "valid",
+    *,
+    precision: PrecisionLike = None,
+    preferred_element_type: DtypeLike = None,
+) -> Array:
+    """Cross-correlation of two vectors: sums of a[i + k] conj(v[i]); options as in `convolve`."""
+    check_precision("correlate", precision)
     x, y = promote_dtypes("correlate", a, v)
     y = lax.conj(y) if dtypes.is_complex(y.dtype) else y
     swapped = x.ndim == y.ndim == 1 and x.shape[0] < y.shape[0]
     if swapped:
         x, y = y, x
-    result = _correlated("correlate", x, y, mode, flip=False)
+    result = _correlated("correlate", x, y, mode, preferred_element_type, flip=False)
     return lax.rev(result, (0,)) if swapped else result
 
 
-def _correlated(what: str, x: Array, y: Array, mode: str, flip: bool) -> Array:
+def _correlated(what: str, x: Array, y: Array, mode: str, dtype: DtypeLike, *, flip: bool) -> Array:
     if x.ndim != 1 or y.ndim != 1 or not x.size or not y.size:
         raise ShapeError(f"{what}: takes two vectors with elements, got {x.aval} and {y.aval}")
     if mode not in ("full", "same", "valid"):
@@ -270,7 +308,9 @@ def _correlated(what: str, x: Array, y: Array, mode: str, flip: bool) -> Array:
     # Windows of the longer vector, one row each.
     rows = lax.broadcasted_iota(np.int32, (size, m), 0)
     places = lax.add(rows, lax.broadcasted_iota(np.int32, (size, m), 1))
-    return lax.dot_general(take(padded, places), kernel, (([1], [0]), ([], [])))
+    numbers = (([1], [0]), ([], []))
+    preferred = x.dtype if dtype is None else dtype
+    return lax.dot_general(take(padded, places), kernel, numbers, preferred_element_type=preferred)
 
 
 # Functions applied along axes

@@ -12,7 +12,16 @@ import numpy as np
 
 from fstensor import device as device_lib
 from fstensor import dtypes, lax
-from fstensor.array import Array, ArrayLike, DtypeLike, borrow, from_buffer, is_array_like, lift
+from fstensor.array import (
+    Array,
+    ArrayLike,
+    ConcreteArray,
+    DtypeLike,
+    borrow,
+    from_buffer,
+    is_array_like,
+    lift,
+)
 from fstensor.device import Device
 from fstensor.errors import ArgumentError, OptionError, ShapeError
 from fstensor.numpy.promote import (
@@ -54,7 +63,7 @@ def asarray(
     _check_order("asarray", order)
     target = None if dtype is None else dtypes.canonical(dtype)
     if copy is False:
-        return _placed(_without_copy(a, target), device)
+        return _left_in_place("asarray", _without_copy(a, target), device)
     if isinstance(a, Array):
         result = a if target is None else converted(a, target)
     elif isinstance(a, np.ndarray):
@@ -118,15 +127,28 @@ def _from_other(a: Any, dtype: np.dtype[Any] | None) -> Array:
         result = lift(a)
     elif hasattr(a, "__array__"):
         result = from_buffer(np.array(a))
-    elif hasattr(a, "__array_interface__") or isinstance(a, (memoryview, bytearray, range)):
+    elif isinstance(a, range):
+        result, dtype = from_buffer(np.array(a)), dtype or dtypes.default_int()
+    elif hasattr(a, "__array_interface__") or _is_buffer(a):
         result = from_buffer(np.array(a))
-        if isinstance(a, range):
-            dtype = dtype or dtypes.default_int()
+    elif hasattr(a, "__dlpack__"):
+        result = from_dlpack(a)
     else:
         raise ArgumentError(
             f"asarray: takes arrays, scalars and nested lists of these, got {type(a).__name__}"
         )
     return result if dtype is None else converted(result, dtype)
+
+
+def _is_buffer(a: Any) -> bool:
+    """Whether `a` shows its memory by Python's buffer protocol. Text, even as bytes, does not."""
+    if isinstance(a, (str, bytes)):
+        return False
+    try:
+        memoryview(a)
+    except TypeError:
+        return False
+    return True
 
 
 def _from_nested(a: Sequence[Any], dtype: np.dtype[Any] | None) -> Array:
@@ -168,6 +190,17 @@ def _placed(x: Array, device: DeviceLike) -> Array:
     return DevicePut(device_lib.canonical_device(device)).bind(x)
 
 
+def _left_in_place(what: str, x: Array, device: DeviceLike) -> Array:
+    """`x`, which must lie on `device` already, or be traced."""
+    if device is not None and isinstance(x, ConcreteArray):
+        target = device_lib.canonical_device(device)
+        if x.device != target:
+            raise OptionError(
+                f"{what}: copy=False cannot move an array from {x.device} to {target}"
+            )
+    return _placed(x, device)
+
+
 def copy(a: ArrayLike, order: str | None = None) -> Array:
     """`a` as an Array of its own."""
     _check_order("copy", order)
@@ -203,14 +236,17 @@ def from_dlpack(x: Any, /, *, device: DeviceLike = None, copy: bool | None = Non
     """An Array of what another library's array holds, through DLPack.
 
     copy: None and True copy, since the other library could write into its array; False does not.
+    Raises: OptionError for copy=False with another device than that of `x`.
     """
     if isinstance(x, Array):
-        return _placed(x, device)
+        return _left_in_place("from_dlpack", x, device) if copy is False else _placed(x, device)
     module = np
     if x.__dlpack_device__()[0] not in (1, 3):  # neither CPU nor pinned memory
         module = device_lib.array_module(device_lib.canonical_device("cuda"))
     buffer = module.from_dlpack(x)
-    return _placed(from_buffer(buffer if copy is False else buffer.copy()), device)
+    if copy is False:
+        return _left_in_place("from_dlpack", from_buffer(buffer), device)
+    return _placed(from_buffer(buffer.copy()), device)
 
 
 # Filled
@@ -492,7 +528,7 @@ def tri(N: int, M: int | None = None, k: int = 0, dtype: DtypeLike = None) -> Ar
 
 def meshgrid(
     *xi: ArrayLike, copy: bool = True, sparse: bool = False, indexing: str = "xy"
-) -> list[Array]:
+) -> tuple[Array, ...]:
     """Coordinates of a grid, one array for each of the vectors `xi`.
 
     indexing: "xy" swaps the first two axes of the grid, "ij" does not.
@@ -517,7 +553,7 @@ def meshgrid(
         x = x if x.ndim else lax.expand_dims(x, (0,))
         shape = [x.size if i == place else 1 for i in range(len(grid))] if sparse else grid
         found.append(lax.broadcast_in_dim(x, shape, (place,)))
-    return found
+    return tuple(found)
 
 
 def indices(

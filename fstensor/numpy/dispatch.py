@@ -39,6 +39,9 @@ _REDUCTIONS = {
 }
 _RUNNING = {np.add: "cumsum", np.multiply: "cumprod"}
 
+# What writes into its first argument, an ndarray.
+_WRITERS = (np.copyto, np.fill_diagonal, np.place, np.put, np.putmask)
+
 # SciPy's special functions are ufuncs; they are known by name, so that SciPy is not imported. These
 # are the names that differ from those of `fstensor.scipy.special`.
 _SPECIAL = {"psi": "digamma", "_riemann_zeta": "zeta", "_zeta": "zeta"}
@@ -50,9 +53,10 @@ def _namespace() -> ModuleType:
 
 @functools.cache
 def _counterparts() -> dict[Any, Callable[..., Any]]:
-    """Ours for each function and ufunc of NumPy's main namespace, and of `numpy.fft`."""
+    """Ours for each function and ufunc of NumPy's main namespace, its `fft` and its `linalg`."""
     found = {}
-    for ours, numpys in ((_namespace(), np), (_namespace().fft, np.fft)):
+    pairs = [(_namespace(), np), (_namespace().fft, np.fft), (_namespace().linalg, np.linalg)]
+    for ours, numpys in pairs:
         for name in ours.__all__:
             theirs, own = getattr(numpys, name, None), getattr(ours, name)
             if callable(theirs) and not isinstance(theirs, type) and callable(own):
@@ -99,7 +103,12 @@ def dispatch_ufunc(
 
 
 def _special(name: str) -> Callable[..., Any] | None:
-    """Ours for SciPy's ufunc of this name; loaded when needed, as it stands above this module."""
+    """Ours for SciPy's ufunc of this name; loaded when needed, as it stands above this module.
+
+    And for the ufunc behind `ndarray.clip`, which has no public name.
+    """
+    if name == "clip":
+        return _namespace().clip
     special = importlib.import_module("fstensor.scipy.special")
     name = _SPECIAL.get(name, name)
     return getattr(special, name) if name in special.__all__ else None
@@ -119,9 +128,32 @@ def _write(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[s
                 f"{ufunc.__name__}: a traced {x.aval} has no values to write into an ndarray; "
                 "bind a new name to the result: n = n + x instead of n += x"
             )
-    values = [np.asarray(x) if isinstance(x, Array) else x for x in inputs]
-    options = {k: np.asarray(x) if isinstance(x, Array) else x for k, x in kwargs.items()}
-    return getattr(ufunc, method)(*values, **options)
+    return getattr(ufunc, method)(*_values(inputs), **_values(kwargs))
+
+
+def _values(args: Any) -> Any:
+    if isinstance(args, dict):
+        return {k: np.asarray(x) if isinstance(x, Array) else x for k, x in args.items()}
+    return [np.asarray(x) if isinstance(x, Array) else x for x in args]
+
+
+def _write_by_function(
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """A function that writes into an ndarray, as `np.copyto(n, x)` does: NumPy's, on values."""
+    name = func.__name__
+    if args and isinstance(args[0], Array):
+        raise ImmutableArrayError(
+            f"{name}: arrays are immutable, got {args[0].aval} to be written into; "
+            "use x.at[...].set(value), or fstensor.numpy.where"
+        )
+    for x in (*args, *kwargs.values()):
+        if isinstance(x, Array) and not isinstance(x, ConcreteArray):
+            raise TracerArrayConversionError(
+                f"{name}: a traced {x.aval} has no values to write into an ndarray; use "
+                "fstensor.numpy.asarray(n).at[...].set(value), or fstensor.numpy.where or full_like"
+            )
+    return func(*_values(args), **_values(kwargs))
 
 
 def dispatch_function(
@@ -129,9 +161,12 @@ def dispatch_function(
 ) -> Any:
     """What `__array_function__` returns: a call of the function of the same name.
 
-    Raises: ArgumentError for a function or a keyword argument without counterpart.
+    Raises: ArgumentError for a function or a keyword argument without counterpart;
+        TracerArrayConversionError and ImmutableArrayError as `dispatch_ufunc` does.
     """
     name = getattr(func, "__name__", repr(func))
+    if func in _WRITERS:
+        return _write_by_function(func, args, kwargs)
     ours = _counterparts().get(func)
     if ours is None:
         raise _unknown(name)
@@ -143,6 +178,8 @@ def _call(
 ) -> Any:
     # NumPy marks arguments that were not given by an object of its own.
     given = {k: v for k, v in kwargs.items() if v is not np._NoValue}
+    if given.get("order") == "C" and "order" not in _signature(function).parameters:
+        del given["order"]  # the default of `np.ones`, which it passes on beside `like`
     try:
         _signature(function).bind(*args, **given)
     except TypeError as error:

@@ -117,11 +117,14 @@ def _places(what: str, obj: Places, n: int, last: int) -> Array:
     empty_list = isinstance(obj, (list, tuple)) and not obj
     if not (dtypes.is_integer(places.dtype) or empty_list):
         raise ArgumentError(f"{what}: places must be integers, got {places.aval}")
-    places = lax.convert_element_type(places, index)
     if isinstance(places, ConcreteArray):
         values = np.asarray(places)
         if ((values < -n) | (values > last)).any():
             raise OutOfBoundsError(f"{what}: a place is outside of an axis of size {n}, got {obj}")
+        # By NumPy, so that they stay known while the array is traced.
+        values = values.astype(index)
+        return asarray(np.where(values < 0, values + n, values))
+    places = lax.convert_element_type(places, index)
     negative = lax.lt(places, constant(0, places))
     return select(negative, lax.add(places, constant(n, places)), places)
 

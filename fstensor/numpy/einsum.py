@@ -26,6 +26,7 @@ from fstensor.numpy.promote import (
     select,
     with_weakness,
 )
+from fstensor.ops.precision import PrecisionLike, check_precision
 
 
 def einsum(
@@ -34,6 +35,7 @@ def einsum(
     *operands: Any,
     out: None = None,
     optimize: str | bool | Sequence[Any] = "auto",
+    precision: PrecisionLike = None,
     preferred_element_type: DtypeLike = None,
 ) -> Array:
     """Sums of products over named axes: `einsum("ij,jk->ik", a, b)` is the matrix product.
@@ -44,10 +46,13 @@ def einsum(
         numbers in turn, is understood, too.
     optimize: how opt_einsum chooses the order: "auto", "greedy", "optimal", a path; False is from
         left to right.
+    precision: a lower bound on the accuracy, which all results exceed.
     preferred_element_type: the dtype of the result.
-    Raises: OptionError for subscripts that are malformed, ShapeError when they do not fit.
+    Raises: OptionError for subscripts that are malformed, or another precision; ShapeError when they
+        do not fit.
     """
     refuse_out("einsum", out)
+    check_precision("einsum", precision)
     if not isinstance(subscripts, str):
         subscripts, operands = from_lists((subscripts, *operands))
     # The sum over one operand may be that operand, or a view of it.

@@ -21,10 +21,10 @@ from fstensor.core.trace import Tracer
 from fstensor.errors import (
     ArgumentError,
     DtypeError,
+    IndexShapeError,
     NonConcreteBooleanIndexError,
     OptionError,
     OutOfBoundsError,
-    ShapeError,
     TracerIntegerConversionError,
 )
 
@@ -106,7 +106,7 @@ def _bound(bound: Any) -> int | None:
 def _parse_array(entry: Any, operands: Operands) -> Any:
     """The key of an integer that is no int, a bool, or an array; its operands are appended."""
     if isinstance(entry, (list, tuple)):
-        entry = np.asarray(entry, None if entry else np.intp)
+        entry = _array_of_list(entry)
     if isinstance(entry, (bool, np.bool_)):
         return FlagKey(int(entry))
     if isinstance(entry, np.generic):
@@ -130,6 +130,14 @@ def _parse_array(entry: Any, operands: Operands) -> Any:
         return int(entry)
     operands.append(entry)
     return ArrayKey(entry.shape)
+
+
+def _array_of_list(entry: list[Any] | tuple[Any, ...]) -> np.ndarray[Any, Any]:
+    try:
+        values = np.asarray(entry)
+    except ValueError as error:
+        raise IndexShapeError(f"index: nested lists must have equal lengths ({error})") from None
+    return values if values.size else values.astype(np.intp)  # of nothing, NumPy makes floats
 
 
 def _parse_mask(mask: Array | np.ndarray[Any, Any], operands: Operands) -> Any:
@@ -175,7 +183,8 @@ def _span(key: SliceKey, n: int) -> Span:
     chosen = range(n)[slice(*key)]
     size = len(chosen)
     if chosen.step > 0 or not size:
-        return Span(min(chosen.start, n), size, abs(chosen.step), False)
+        # An empty range may start beyond either end.
+        return Span(min(max(chosen.start, 0), n), size, abs(chosen.step), False)
     return Span(chosen[-1], size, -chosen.step, True)
 
 
@@ -250,7 +259,7 @@ class Layout:
     def _add_mask(self, entry: MaskKey, axis: int) -> None:
         rank = len(entry.shape)
         if self.aval.shape[axis : axis + rank] != entry.shape:
-            raise ShapeError(
+            raise IndexShapeError(
                 f"index: a mask must have the shape of the axes that it stands for, got "
                 f"bool[{','.join(map(str, entry.shape))}] at axis {axis} of {self.aval}"
             )
@@ -323,7 +332,7 @@ def _stretch(aval: ShapedArray, shapes: Sequence[tuple[int, ...]]) -> tuple[int,
         return np.broadcast_shapes(*shapes)
     except ValueError:
         got = " and ".join(map(str, shapes))
-        raise ShapeError(
+        raise IndexShapeError(
             f"index: index arrays must broadcast against each other, got shapes {got} for {aval}"
         ) from None
 

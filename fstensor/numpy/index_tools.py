@@ -9,8 +9,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from fstensor import dtypes, lax
-from fstensor.array import Array, ArrayLike, from_buffer
-from fstensor.errors import ArgumentError, OptionError, OutOfBoundsError, ShapeError
+from fstensor.array import Array, ArrayLike, DtypeLike, from_buffer
+from fstensor.errors import (
+    ArgumentError,
+    DtypeError,
+    OptionError,
+    OutOfBoundsError,
+    ShapeError,
+)
 from fstensor.numpy.promote import (
     concrete,
     constant,
@@ -18,10 +24,10 @@ from fstensor.numpy.promote import (
     equal_ranks,
     operand,
     owned,
-    promote_all,
     promote_dtypes,
     refuse_out,
     repeated,
+    result_pair,
     select,
 )
 
@@ -73,23 +79,32 @@ def _matrix_shape(what: str, arr: ArrayLike) -> tuple[int, int]:
     return x.shape[0], x.shape[1]
 
 
-def unravel_index(indices: ArrayLike, shape: int | Sequence[int]) -> tuple[Array, ...]:
+def unravel_index(
+    indices: ArrayLike, shape: int | Sequence[int], order: str = "C"
+) -> tuple[Array, ...]:
     """The index along each axis of `shape` of elements counted in row-major order.
 
+    order: "C", or "F" to count with the first axis changing fastest.
     Negative indices count from the end; those out of bounds are limited to the first or last.
-    Raises: ArgumentError unless indices are integers.
+    Raises: ArgumentError unless indices are integers, OptionError for another order.
     """
+    _check_order("unravel_index", order)
     flat = _integers("unravel_index", indices)
     sizes = (shape,) if isinstance(shape, int) else tuple(shape)
     total = math.prod(sizes)
     flat = select(lax.lt(flat, constant(0, flat)), lax.add(flat, constant(total, flat)), flat)
     flat = lax.clamp(0, flat, max(total - 1, 0))
     found = []
-    for n in reversed(sizes):
+    for n in reversed(sizes) if order == "C" else sizes:
         size = constant(max(n, 1), flat)
         found.append(lax.rem(flat, size))
         flat = lax.div(flat, size)
-    return tuple(found[::-1])
+    return tuple(reversed(found) if order == "C" else found)
+
+
+def _check_order(what: str, order: str) -> None:
+    if order not in ("C", "F"):
+        raise OptionError(f"{what}: order must be 'C' or 'F', got {order!r}")
 
 
 def ravel_multi_index(
@@ -97,12 +112,16 @@ def ravel_multi_index(
     dims: Sequence[int],
     mode: str = "raise",
     order: str = "C",
+    *,
+    dtype: DtypeLike = None,
 ) -> Array:
     """The place, counted in row-major order, of elements with the given index along each axis.
 
     mode: what to do out of bounds: "raise", for concrete indices only, "wrap" around or "clip".
     order: "C", or "F" to count with the first axis changing fastest.
-    Raises: OutOfBoundsError in mode "raise"; ShapeError when there is not one index for each axis.
+    dtype: an integer one, of the result; by default that of the indices.
+    Raises: OutOfBoundsError in mode "raise"; ShapeError when there is not one index for each axis;
+        DtypeError for a dtype that is no integer, or too narrow for the last place.
     """
     if len(multi_index) != len(dims):
         raise ShapeError(
@@ -110,15 +129,39 @@ def ravel_multi_index(
         )
     if mode not in ("raise", "wrap", "clip"):
         raise OptionError(f"ravel_multi_index: mode must be raise, wrap or clip, got {mode!r}")
-    if order not in ("C", "F"):
-        raise OptionError(f"ravel_multi_index: order must be 'C' or 'F', got {order!r}")
-    places = promote_all("ravel_multi_index", *multi_index)
-    pairs = list(zip(places, dims, strict=True))
+    _check_order("ravel_multi_index", order)
+    places = [_integers("ravel_multi_index", x) for x in multi_index]
+    result = _place_dtype(places, dims, dtype)
+    pairs = [
+        (_place_within(x, n, mode, result), n)
+        for x, n in zip(equal_ranks(places), dims, strict=True)
+    ]
     total = None
     for x, n in pairs if order == "C" else reversed(pairs):
-        x = _within(_integers("ravel_multi_index", x), n, mode)
         total = x if total is None else lax.add(lax.mul(total, constant(n, total)), x)
-    return constant(0, lax.full((), 0, dtypes.default_int())) if total is None else total
+    return lax.full((), 0, result) if total is None else total
+
+
+def _place_within(x: Array, n: int, mode: str, dtype: dtypes.Dtype) -> Array:
+    # An index may be negative, or may be unable to hold n, where the result is neither.
+    both = dtypes.promote_types(x.dtype, dtype)
+    working = both if dtypes.is_integer(both) else np.dtype(np.int64)
+    return converted(_within(converted(x, working), n, mode), dtype)
+
+
+def _place_dtype(indices: Sequence[Array], dims: Sequence[int], dtype: DtypeLike) -> dtypes.Dtype:
+    if dtype is not None:
+        result = dtypes.canonical(dtype)
+    else:
+        result = result_pair("ravel_multi_index", [0, *indices])[0]
+    if not dtypes.is_integer(result):
+        raise DtypeError(f"ravel_multi_index: dtype must be an integer, got {dtypes.name(result)}")
+    if math.prod(dims) - 1 > dtypes.iinfo(result).max:
+        raise DtypeError(
+            f"ravel_multi_index: {dtypes.name(result)} cannot count all places of {tuple(dims)}; "
+            "pass a wider dtype"
+        )
+    return result
 
 
 def _within(x: Array, n: int, mode: str) -> Array:

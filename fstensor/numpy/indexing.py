@@ -152,6 +152,10 @@ def getitem(x: Array, index: Any) -> Array:
     """
     if index.__class__ is int:
         return _basic(x.aval, index).read(x)
+    if state.trace is EVAL:
+        found = _read_by_numpy(x, index)
+        if found is not None:
+            return found
     key, operands = parse(index)
     if not operands and not any(e.__class__ is FlagKey for e in key):
         return _basic(x.aval, key).read(x)
@@ -165,6 +169,31 @@ def getitem(x: Array, index: Any) -> Array:
         x = _basic(x.aval, slices).read(x)
         key = _without_slices(key)
     return gather_index(x, key, operands, None)
+
+
+def _read_by_numpy(x: Array, index: Any) -> Array | None:
+    """`x[index]` at once, for an index with concrete Arrays in it; None where NumPy cannot tell.
+
+    It raises for a place outside of its axis, where an Array reads the nearest element. With
+    scalar Arrays alone it would give a view, which may hold on to much more memory.
+    """
+    entries = index if index.__class__ is tuple else (index,)
+    key: list[Any] = []
+    arrays = 0
+    try:
+        for e in entries:
+            if e.__class__ is ConcreteArray:
+                e = e._buffer
+                arrays += e.ndim > 0
+            elif e is not None and e is not Ellipsis and e.__class__ not in (int, slice):
+                return None
+            key.append(e)
+        if not arrays or x._buffer.__class__ is not np.ndarray:  # type: ignore[attr-defined]
+            return None
+        out = np.asarray(x._buffer[tuple(key)])  # type: ignore[attr-defined]
+    except (AttributeError, IndexError, TypeError, ValueError):
+        return None
+    return ConcreteArray(out, ShapedArray(out.shape, x.aval.dtype, x.aval.weak_type))
 
 
 def _without_slices(key: Key) -> Key:
@@ -238,6 +267,8 @@ def gather_index(
     reach = reach_of(x.aval, key, strict, wrap)
     layout = reach.layout
     if reach.is_empty:
+        if strict:
+            reach.check(operands, wrap)
         return full(layout.shape, 0, x.dtype)
     if reach.unreachable:
         _check_reachable(x.aval, x.shape.index(0))
@@ -326,12 +357,15 @@ def take_along_axis(
     axis: int | None = -1,
     mode: str | GatherScatterMode | None = None,
     fill_value: complex | None = None,
+    *,
+    wrap_negative_indices: bool | None = None,
 ) -> Array:
     """For each line of `arr` along an axis the elements at that line's own `indices`.
 
     Shapes: arr and indices have one rank and broadcast, but for the axis; None flattens arr.
-    mode: "fill" (the default), "clip" or "promise_in_bounds", as for `take`; negative indices count
-        from the end, but for "clip".
+    mode: "fill" (the default), "clip" or "promise_in_bounds", as for `take`.
+    wrap_negative_indices: whether negative indices count from the end, else they are out of bounds;
+        None is True but for "promise_in_bounds", as in JAX.
     Raises: ShapeError when shapes do not fit, DtypeError for indices that are no integers.
     """
     x, i = lift(arr, what="take_along_axis"), lift(indices)
@@ -350,7 +384,9 @@ def take_along_axis(
         )
     chosen = GatherScatterMode.from_any(mode)
     i = as_index(i, "take_along_axis")
-    if chosen is not GatherScatterMode.CLIP:
+    if wrap_negative_indices is None:
+        wrap_negative_indices = chosen is not GatherScatterMode.PROMISE_IN_BOUNDS
+    if wrap_negative_indices:
         i = wrap_index(i, x.shape[axis])
     walked = [d for d in others if x.shape[d] == i.shape[d]]
     windows = [d for d in others if d not in walked and i.shape[d] == 1]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, final
 
 import numpy as np
 
@@ -35,7 +36,11 @@ class ArrayNamespaceInfo:
         return device_lib.current_default_device()
 
     def default_dtypes(self, *, device: str | Device | None = None) -> dict[str, np.dtype[Any]]:
-        """The dtypes of arrays that are made without naming one; they are one for all devices."""
+        """The dtypes of arrays that are made without naming one; they are one for all devices.
+
+        Raises: DeviceError for a device that there is not.
+        """
+        _check(device)
         return {
             "real floating": dtypes.default_float(),
             "complex floating": dtypes.default_complex(),
@@ -43,13 +48,17 @@ class ArrayNamespaceInfo:
             "indexing": dtypes.default_int(),
         }
 
-    def devices(self) -> list[Device]:
-        return device_lib.devices()
+    def devices(self) -> tuple[Device, ...]:
+        return tuple(device_lib.devices())
 
     def dtypes(
         self, *, device: str | Device | None = None, kind: str | tuple[str, ...] | None = None
     ) -> dict[str, np.dtype[Any]]:
-        """The standard's dtypes by name, or those of a kind; they are one for all devices."""
+        """The standard's dtypes by name, or those of a kind; they are one for all devices.
+
+        Raises: OptionError for another kind, DeviceError for a device that there is not.
+        """
+        _check(device)
         if kind is None:
             kinds = tuple(_KINDS)
         elif isinstance(kind, tuple):
@@ -65,6 +74,51 @@ class ArrayNamespaceInfo:
         return {name: dtypes.canonical(name) for k in kinds for name in _KINDS[k]}
 
 
+def _check(device: str | Device | None) -> None:
+    if device is not None:
+        device_lib.canonical_device(device)
+
+
 def __array_namespace_info__() -> ArrayNamespaceInfo:
     """Capabilities, devices and dtypes of this namespace, for users of the array API standard."""
     return ArrayNamespaceInfo()
+
+
+@final
+@dataclass(frozen=True)
+class FloatLimits:
+    """What `finfo` gives: NumPy's attributes, those with a fraction as Python floats."""
+
+    dtype: np.dtype[Any]
+    bits: int
+    eps: float
+    epsneg: float
+    max: float
+    min: float
+    tiny: float
+    smallest_normal: float
+    smallest_subnormal: float
+    resolution: float
+    precision: int
+    nmant: int
+    nexp: int
+    iexp: int
+    machep: int
+    negep: int
+    maxexp: int
+    minexp: int
+
+
+def finfo(dtype: Any) -> FloatLimits:
+    """The limits of a float dtype (of the parts of a complex one), or of an array's dtype.
+
+    They are Python floats, as the array API standard asks: exact, and weak, so that `x + eps` keeps
+    the dtype of x. `fstensor.dtypes.finfo` gives NumPy scalars.
+    Raises: DtypeError unless inexact.
+    """
+    limits = dtypes.finfo(dtype)
+    values: dict[str, Any] = {}
+    for name, field in FloatLimits.__dataclass_fields__.items():
+        value = getattr(limits, name)
+        values[name] = float(value) if field.type == "float" else value
+    return FloatLimits(**values)

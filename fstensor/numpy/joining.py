@@ -15,6 +15,7 @@ from fstensor.array import Array, ArrayLike, DtypeLike, normalize_axis
 from fstensor.errors import ArgumentError, OptionError, ShapeError
 from fstensor.numpy.promote import converted, owned, promote_dtypes, refuse_out
 from fstensor.numpy.shape import at_least, ravel
+from fstensor.transforms.replay import replayed
 
 # Several arrays, or one whose first axis counts them.
 Arrays: TypeAlias = Array | np.ndarray | Sequence[ArrayLike]
@@ -32,6 +33,7 @@ def _operands(what: str, arrays: Arrays, dtype: DtypeLike = None) -> list[Array]
     return [converted(x, dtypes.canonical(dtype)) for x in found]
 
 
+@replayed
 def concatenate(arrays: Arrays, axis: int | None = 0, dtype: DtypeLike = None) -> Array:
     """Arrays one after the other along `axis`; None joins them flat.
 
@@ -44,11 +46,14 @@ def concatenate(arrays: Arrays, axis: int | None = 0, dtype: DtypeLike = None) -
     return found[0] if len(found) == 1 else lax.concatenate(found, axis)
 
 
-def concat(arrays: Sequence[ArrayLike], /, *, axis: int | None = 0) -> Array:
+def concat(
+    arrays: Sequence[ArrayLike], /, *, axis: int | None = 0, dtype: DtypeLike = None
+) -> Array:
     """As `concatenate`."""
-    return concatenate(arrays, axis)
+    return concatenate(arrays, axis, dtype)
 
 
+@replayed
 def stack(arrays: Arrays, axis: int = 0, out: None = None, dtype: DtypeLike = None) -> Array:
     """Arrays of one shape along a new axis, at place `axis` of the result."""
     refuse_out("stack", out)
@@ -60,22 +65,26 @@ def stack(arrays: Arrays, axis: int = 0, out: None = None, dtype: DtypeLike = No
     return concatenate([lax.expand_dims(x, (axis,)) for x in found], axis)
 
 
+@replayed
 def hstack(tup: Arrays, dtype: DtypeLike = None) -> Array:
     """Arrays side by side: joined along axis 1, vectors along axis 0."""
     found = [at_least(1, x) for x in _operands("hstack", tup, dtype)]
     return concatenate(found, 0 if found[0].ndim == 1 else 1)
 
 
+@replayed
 def vstack(tup: Arrays, dtype: DtypeLike = None) -> Array:
     """Arrays below each other: joined along axis 0, vectors as rows."""
     return concatenate([at_least(2, x) for x in _operands("vstack", tup, dtype)], 0)
 
 
+@replayed
 def dstack(tup: Arrays, dtype: DtypeLike = None) -> Array:
     """Arrays behind each other: joined along axis 2."""
     return concatenate([at_least(3, x) for x in _operands("dstack", tup, dtype)], 2)
 
 
+@replayed
 def column_stack(tup: Arrays) -> Array:
     """Vectors as columns, and matrices, side by side."""
     found = _operands("column_stack", tup)

@@ -1,6 +1,8 @@
 """Products of vectors, matrices and tensors; diagonals and triangles.
 
-`preferred_element_type` is the dtype of the result, in which sums are made.
+`preferred_element_type` is the dtype of the result, in which sums are made. `precision` is a lower
+bound on the accuracy, which all results exceed; see `fstensor.lax.Precision`. Of products, the
+functions raise OptionError for another one.
 """
 
 from __future__ import annotations
@@ -28,17 +30,27 @@ from fstensor.numpy.promote import (
 )
 from fstensor.numpy.reductions import sum
 from fstensor.numpy.shape import broadcast_shapes, moveaxis
+from fstensor.ops.precision import PrecisionLike, check_precision
+from fstensor.transforms.replay import replayed
 
 # Products
 
 
-def dot(a: ArrayLike, b: ArrayLike, *, preferred_element_type: DtypeLike = None) -> Array:
+@replayed
+def dot(
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    precision: PrecisionLike = None,
+    preferred_element_type: DtypeLike = None,
+) -> Array:
     """Sums of products over the last axis of `a` and the last but one of `b`.
 
     A scalar multiplies.
     Shapes: a (..., k), b (..., k, n) or (k,) -> the other axes of a, then those of b.
     Raises: ShapeError when sizes differ.
     """
+    check_precision("dot", precision)
     x, y = promote_dtypes("dot", a, b)
     if not x.ndim or not y.ndim:
         return _as(lax.mul(x, y), preferred_element_type)
@@ -47,7 +59,14 @@ def dot(a: ArrayLike, b: ArrayLike, *, preferred_element_type: DtypeLike = None)
     return _contracted(x, y, ([x.ndim - 1], [axis]), ([], []), preferred_element_type)
 
 
-def matmul(a: ArrayLike, b: ArrayLike, *, preferred_element_type: DtypeLike = None) -> Array:
+@replayed
+def matmul(
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    precision: PrecisionLike = None,
+    preferred_element_type: DtypeLike = None,
+) -> Array:
     """Matrix product.
 
     Shapes: a (..., m, k), b (..., k, n) -> (..., m, n); batch axes broadcast. A vector is a row
@@ -55,6 +74,7 @@ def matmul(a: ArrayLike, b: ArrayLike, *, preferred_element_type: DtypeLike = No
     Dtypes: any numeric; they promote.
     Raises: ShapeError when sizes differ, or for a scalar.
     """
+    check_precision("matmul", precision)
     x, y = promote_dtypes("matmul", a, b)
     if not x.ndim or not y.ndim:
         raise ShapeError(f"matmul: takes at least 1 axis each, got {x.aval} and {y.aval}")
@@ -102,21 +122,37 @@ def _as(x: Array, dtype: DtypeLike) -> Array:
     return x if dtype is None else converted(x, dtypes.canonical(dtype))
 
 
-def vdot(a: ArrayLike, b: ArrayLike, *, preferred_element_type: DtypeLike = None) -> Array:
+@replayed
+def vdot(
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    precision: PrecisionLike = None,
+    preferred_element_type: DtypeLike = None,
+) -> Array:
     """Sum of products of all elements, with the first operand conjugated."""
+    check_precision("vdot", precision)
     x, y = promote_dtypes("vdot", a, b)
     x = lax.conj(x) if dtypes.is_complex(x.dtype) else x
     x, y = lax.reshape(x, (x.size,)), lax.reshape(y, (y.size,))
     return dot(x, y, preferred_element_type=preferred_element_type)
 
 
+@replayed
 def vecdot(
-    x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1, preferred_element_type: DtypeLike = None
+    x1: ArrayLike,
+    x2: ArrayLike,
+    /,
+    *,
+    axis: int = -1,
+    precision: PrecisionLike = None,
+    preferred_element_type: DtypeLike = None,
 ) -> Array:
     """Sums of products along `axis`, with the first operand conjugated; other axes broadcast.
 
     Raises: ShapeError when the sizes of the axis differ.
     """
+    check_precision("vecdot", precision)
     x, y = promote_dtypes("vecdot", x1, x2)
     if not x.ndim or not y.ndim:
         raise ShapeError(f"vecdot: takes at least 1 axis each, got {x.aval} and {y.aval}")
@@ -129,6 +165,7 @@ def vecdot(
     return _contracted(x, y, (last, last), (batch, batch), preferred_element_type)
 
 
+@replayed
 def matvec(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     """Matrices times vectors: (..., m, k), (..., k) -> (..., m); batch axes broadcast."""
     y = owned(x2, "matvec")
@@ -137,6 +174,7 @@ def matvec(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     return lax.squeeze(matmul(x1, lax.expand_dims(y, (y.ndim,))), (-1,))
 
 
+@replayed
 def vecmat(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     """Conjugated vectors times matrices: (..., k), (..., k, n) -> (..., n)."""
     x = owned(x1, "vecmat")
@@ -146,14 +184,23 @@ def vecmat(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     return lax.squeeze(matmul(lax.expand_dims(x, (x.ndim - 1,)), x2), (-2,))
 
 
-def inner(a: ArrayLike, b: ArrayLike, *, preferred_element_type: DtypeLike = None) -> Array:
+@replayed
+def inner(
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    precision: PrecisionLike = None,
+    preferred_element_type: DtypeLike = None,
+) -> Array:
     """Sums of products over the last axes: (..., k), (..., k) -> the other axes of both."""
+    check_precision("inner", precision)
     x, y = promote_dtypes("inner", a, b)
     if not x.ndim or not y.ndim:
         return _as(lax.mul(x, y), preferred_element_type)
     return tensordot(x, y, ([-1], [-1]), preferred_element_type=preferred_element_type)
 
 
+@replayed
 def outer(a: ArrayLike, b: ArrayLike, out: None = None) -> Array:
     """Products of all pairs of elements: (m,), (n,) -> (m, n); other shapes are made flat."""
     refuse_out("outer", out)
@@ -162,11 +209,13 @@ def outer(a: ArrayLike, b: ArrayLike, out: None = None) -> Array:
     return lax.mul(lax.expand_dims(x, (1,)), lax.expand_dims(y, (0,)))
 
 
+@replayed
 def tensordot(
     a: ArrayLike,
     b: ArrayLike,
     axes: int | Sequence[int] | Sequence[Sequence[int]] = 2,
     *,
+    precision: PrecisionLike = None,
     preferred_element_type: DtypeLike = None,
 ) -> Array:
     """Sums of products over pairs of axes: the last of `a` with the first of `b`, or those named.
@@ -175,6 +224,7 @@ def tensordot(
     Shapes: the other axes of a, then those of b.
     Raises: ShapeError when sizes differ, AxisError when the axes do not pair.
     """
+    check_precision("tensordot", precision)
     x, y = promote_dtypes("tensordot", a, b)
     x_axes, y_axes = _paired_axes(axes, x, y)
     for i, j in zip(x_axes, y_axes, strict=True):
@@ -199,6 +249,7 @@ def _paired_axes(
     return of_x, of_y
 
 
+@replayed
 def kron(a: ArrayLike, b: ArrayLike) -> Array:
     """Kronecker product: blocks of `b`, each times an element of `a`."""
     x, y = equal_ranks(promote_dtypes("kron", a, b))
@@ -303,6 +354,7 @@ def diagflat(v: ArrayLike, k: int = 0) -> Array:
     return diag(lax.reshape(x, (x.size,)), k)
 
 
+@replayed
 def trace(
     a: ArrayLike,
     offset: int = 0,

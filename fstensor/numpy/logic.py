@@ -26,6 +26,7 @@ from fstensor.numpy.promote import (
 from fstensor.numpy.promote import (
     select as select_elements,
 )
+from fstensor.transforms.replay import replayed
 
 _BOOL = np.dtype(bool)
 
@@ -299,6 +300,7 @@ def _all(x: Array) -> Array:
 # Choices
 
 
+@replayed
 def where(
     condition: ArrayLike,
     x: ArrayLike | None = None,
@@ -310,11 +312,25 @@ def where(
 ) -> Array | tuple[Array, ...]:
     """`x` where the condition holds, else `y`, elementwise; with neither, `nonzero(condition)`.
 
-    Shapes broadcast, the dtypes of x and y promote. The operand that is not chosen gets a zero
-    derivative, but where its own derivative is not finite the product is NaN: in
-    `where(x > 0, sqrt(x), 0)` at 0, for one. Guard it: `sqrt(where(x > 0, x, 1))`.
+    Shapes broadcast, the dtypes of x and y promote.
     size, fill_value: as in `nonzero`, and only without x and y.
     Raises: ArgumentError when just one of x and y is given.
+
+    The operand that is not chosen gets a zero derivative. Where its own derivative is not finite,
+    zero times that is NaN, in reverse mode as in JAX and PyTorch; the chosen operand cannot help.
+    The remedy is a second `where` inside, which keeps the other branch in its domain:
+
+    >>> import fstensor as fst, fstensor.numpy as fnp
+    >>> def root(x):
+    ...     return fnp.where(x > 0, fnp.sqrt(x), 0.0)
+    >>> float(fst.grad(root)(0.0))  # 0 * inf
+    nan
+    >>> def guarded_root(x):
+    ...     return fnp.where(x > 0, fnp.sqrt(fnp.where(x > 0, x, 1.0)), 0.0)
+    >>> float(fst.grad(guarded_root)(0.0)), float(fst.grad(guarded_root)(4.0))
+    (0.0, 0.25)
+
+    The same guards a norm, sqrt(sum(x²)), at the origin.
     """
     if x is None and y is None:
         from fstensor.numpy.sorting import nonzero

@@ -11,7 +11,7 @@ from fstensor import dtypes, lax
 from fstensor.array import Array, ArrayLike, Axis, DtypeLike
 from fstensor.numpy import reductions
 from fstensor.numpy.logic import isnan, logical_and
-from fstensor.numpy.promote import constant, operand, refuse_out, select
+from fstensor.numpy.promote import constant, operand, owned, refuse_out, select
 
 
 def _without_nan(what: str, a: ArrayLike, instead: complex) -> tuple[Array, Array]:
@@ -51,6 +51,24 @@ def nanprod(
     refuse_out("nanprod", out)
     x, _ = _without_nan("nanprod", a, 1)
     return reductions.prod(x, axis, dtype, None, keepdims, initial, where)
+
+
+def nancumsum(
+    a: ArrayLike, axis: int | None = None, dtype: DtypeLike = None, out: None = None
+) -> Array:
+    """Running sums along `axis`, of the flat array by default, with NaN as 0."""
+    refuse_out("nancumsum", out)
+    x, _ = _without_nan("nancumsum", owned(a, "nancumsum"), 0)
+    return reductions.cumsum(x, axis, dtype)
+
+
+def nancumprod(
+    a: ArrayLike, axis: int | None = None, dtype: DtypeLike = None, out: None = None
+) -> Array:
+    """Running products along `axis`, of the flat array by default, with NaN as 1."""
+    refuse_out("nancumprod", out)
+    x, _ = _without_nan("nancumprod", owned(a, "nancumprod"), 1)
+    return reductions.cumprod(x, axis, dtype)
 
 
 def nanmax(
@@ -188,6 +206,8 @@ def _spread(
     mean: ArrayLike | None,
 ) -> Array:
     x, present = _without_nan(what, a, 0)
+    if not dtypes.is_inexact(x.dtype):
+        return reduce(x, axis, dtype, None, ddof, keepdims, where=where, mean=mean)
     chosen = _both(present, where)
     result = reduce(x, axis, dtype, None, ddof, keepdims, where=chosen, mean=mean)
     count = reductions.sum(chosen, axis, np.dtype(np.int32), keepdims=keepdims)

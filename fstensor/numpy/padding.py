@@ -14,7 +14,7 @@ from fstensor.errors import ArgumentError, OptionError, ShapeError
 from fstensor.numpy import reductions
 from fstensor.numpy.arithmetic import rint
 from fstensor.numpy.promote import cast, converted, owned, repeated
-from fstensor.numpy.statistics import median
+from fstensor.numpy.quantiles import median
 
 PadWidth: TypeAlias = int | Sequence[Any] | Mapping[int, Any] | np.ndarray
 Widths: TypeAlias = list[tuple[int, int]]
@@ -169,7 +169,7 @@ def _linear_ramp(x: Array, widths: Widths, ends: list[tuple[Any, Any]]) -> Array
 
 def _ramp(end: ArrayLike, edge: Array, count: int, axis: int) -> Array:
     """`count` steps from `end` up to, but without, `edge`."""
-    kind = dtypes.to_inexact(edge.dtype)
+    kind = _exact(edge.dtype)
     start, target = cast("pad", end, kind), converted(edge, kind)
     step = lax.div(lax.sub(target, start), float(count))
     shape = [count if i == axis else 1 for i in range(edge.ndim)]
@@ -177,6 +177,11 @@ def _ramp(end: ArrayLike, edge: Array, count: int, axis: int) -> Array:
     if not dtypes.is_inexact(edge.dtype):
         values = lax.floor(values)
     return converted(values, edge.dtype)
+
+
+def _exact(dtype: dtypes.Dtype) -> dtypes.Dtype:
+    """The dtype to compute in: float64 for integers, of which float32 could not hold many."""
+    return dtype if dtypes.is_inexact(dtype) else np.dtype(np.float64)
 
 
 _STATISTICS: dict[str, Callable[..., Array]] = {
@@ -206,8 +211,9 @@ def _statistic(x: Array, widths: Widths, mode: str, lengths: list[tuple[Any, Any
 def _summary(x: Array, mode: str, axis: int, count: int) -> Array:
     if x.shape[axis] == 0:
         raise OptionError(f"pad: stat_length must be at least 1 for mode {mode!r}, got 0")
-    value = _STATISTICS[mode](x, axis, keepdims=True)
-    if not dtypes.is_inexact(x.dtype) and dtypes.is_inexact(value.dtype):
+    averaged = mode in ("mean", "median")
+    value = _STATISTICS[mode](converted(x, _exact(x.dtype)) if averaged else x, axis, keepdims=True)
+    if averaged and not dtypes.is_inexact(x.dtype):
         value = rint(value)
     shape = tuple([count if i == axis else m for i, m in enumerate(x.shape)])
     return repeated(converted(value, x.dtype), shape)

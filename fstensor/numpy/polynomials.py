@@ -9,10 +9,15 @@ import numpy as np
 from fstensor import dtypes, lax
 from fstensor.array import Array, ArrayLike
 from fstensor.errors import OptionError, ShapeError
+from fstensor.numpy import linalg
+from fstensor.numpy.arithmetic import true_divide
 from fstensor.numpy.calculus import convolve
-from fstensor.numpy.creation import asarray
+from fstensor.numpy.creation import asarray, eye
+from fstensor.numpy.indexing import take
 from fstensor.numpy.joining import concatenate
+from fstensor.numpy.linear import matmul, outer
 from fstensor.numpy.promote import (
+    cast,
     concrete,
     constant,
     converted,
@@ -22,9 +27,11 @@ from fstensor.numpy.promote import (
     promote_dtypes,
     promote_inexact,
     repeated,
+    select,
 )
 from fstensor.numpy.reductions import cumprod
 from fstensor.numpy.shape import at_least
+from fstensor.numpy.sorting import argsort
 
 
 def _vectors(what: str, *polynomials: ArrayLike) -> list[Array]:
@@ -158,20 +165,145 @@ def _order(what: str, m: int) -> int:
 
 
 def poly(seq_of_zeros: ArrayLike) -> Array:
-    """The polynomial with first coefficient 1 and these zeros.
+    """The polynomial with first coefficient 1 and these zeros, or the eigenvalues of a matrix.
 
     Complex zeros give complex coefficients, also when they come in conjugate pairs, where NumPy
-    gives real ones: what type there is does not depend on values here.
-    Raises: ShapeError unless the zeros are a vector.
+    gives real ones: what type there is does not depend on values here. A real matrix gives real
+    ones.
+    Raises: ShapeError unless the zeros are a vector, or the matrix is square.
     """
-    (zeros,) = _vectors("poly", seq_of_zeros)
-    zeros = inexact("poly", zeros)
+    given = at_least(1, owned(seq_of_zeros, "poly"))
+    if given.ndim == 2 and given.shape[0] == given.shape[1]:
+        p = _with_zeros(linalg.eigvals(given))
+        return p if dtypes.is_complex(given.dtype) else lax.real(p)
+    if given.ndim != 1:
+        raise ShapeError(f"poly: takes a vector of zeros or a square matrix, got {given.aval}")
+    return _with_zeros(inexact("poly", given))
+
+
+def _with_zeros(zeros: Array) -> Array:
     p = lax.full((1,), 1, zeros.dtype)
     for i in range(zeros.shape[0]):
         times = lax.mul(p, lax.index_in_dim(zeros, i, 0))
         x, shifted = _of_one_length(lax.pad(p, constant(0, p), [(0, 1, 0)]), times)
         p = lax.sub(x, shifted)
     return p
+
+
+def roots(p: ArrayLike, *, strip_zeros: bool = True) -> Array:
+    """The zeros of a polynomial, complex, as the eigenvalues of its companion matrix.
+
+    strip_zeros: whether to drop zero coefficients of the highest powers first, as NumPy does; not
+        for traced polynomials, since the shape depends on it. Else there are n - 1 zeros for n
+        coefficients, of which those that do not exist are NaN and stand at the end.
+    Derivatives need distinct zeros, and not more than one that does not exist.
+    Raises: ShapeError unless `p` is a vector, ConcretizationTypeError, DtypeError.
+    """
+    (x,) = _vectors("roots", p)
+    x = inexact("roots", x)
+    n = x.shape[0]
+    if strip_zeros:
+        kept = np.flatnonzero(concrete("roots", lax.stop_gradient(x), "pass strip_zeros=False"))
+        if not kept.size:
+            return lax.full((0,), 0, dtypes.to_complex(x.dtype))
+        return _eigenvalues_of_companion(lax.slice_in_dim(x, int(kept[0]), n))
+    if n < 2:
+        return lax.full((0,), 0, dtypes.to_complex(x.dtype))
+    # Divided by the power of x that is missing, the zeros are found and some more that are 0: with
+    # the coefficients moved to the front, and the last ones 0.
+    places = lax.broadcasted_iota(np.int32, (n,), 0)
+    present = lax.ne(x, constant(0, x))
+    missing = lax.reduce_min(select(present, places, constant(n, places)), (0,))
+    moved = lax.add(places, missing)
+    moved = select(lax.ge(moved, constant(n, moved)), lax.sub(moved, constant(n, moved)), moved)
+    x = take(x, moved)
+    is_zero = lax.eq(missing, constant(n, missing))
+    x = select(is_zero, constant(1, x), x)
+    found = _eigenvalues_of_companion(x)
+    # In the companion matrix these are whole columns of zeros, which LAPACK splits off exactly.
+    found = take(found, argsort(lax.eq(found, constant(0, found))))
+    exists = lax.lt(lax.slice_in_dim(places, 0, n - 1), lax.sub(constant(n - 1, places), missing))
+    return select(exists, found, constant(complex(np.nan, np.nan), found))
+
+
+def _eigenvalues_of_companion(p: Array) -> Array:
+    n = p.shape[0] - 1
+    if not n:
+        return lax.full((0,), 0, dtypes.to_complex(p.dtype))
+    first = lax.neg(lax.div(lax.slice_in_dim(p, 1, n + 1), lax.slice_in_dim(p, 0, 1)))
+    rest = eye(n - 1, n, dtype=p.dtype)
+    return linalg.eigvals(concatenate([lax.reshape(first, (1, n)), rest]))
+
+
+def polyfit(
+    x: ArrayLike,
+    y: ArrayLike,
+    deg: int,
+    rcond: float | None = None,
+    full: bool = False,
+    w: ArrayLike | None = None,
+    cov: bool | str = False,
+) -> Array | tuple[Array, ...]:
+    """The polynomial of degree `deg` through the points (x, y), in the sense of least squares.
+
+    rcond: singular values of the system up to this part of the largest are taken as 0; by default
+        the number of points times the resolution of the dtype.
+    w: factors of the distances in y, one for each point.
+    full: return also the sums of squared residuals, the rank, the singular values, and rcond.
+    cov: return also the covariance of the coefficients, estimated from the residuals, or for given
+        variances 1 / w^2 when "unscaled". Not with `full`.
+    Shapes: x (m,), y (m,) or (m, k) -> (deg + 1,) or (deg + 1, k), covariances (deg + 1, deg + 1)
+        or (deg + 1, deg + 1, k), which has 1 in place of k when "unscaled".
+    Derivatives hold where the system has full rank.
+    Raises: ShapeError, OptionError, DtypeError.
+    """
+    xs, ys = promote_dtypes("polyfit", owned(x, "polyfit"), owned(y, "polyfit"))
+    xs, ys = inexact("polyfit", xs), inexact("polyfit", ys)
+    columns = operator.index(deg) + 1
+    if columns < 1:
+        raise OptionError(f"polyfit: deg must not be negative, got {deg}")
+    if xs.ndim != 1 or not xs.shape[0] or ys.ndim not in (1, 2) or ys.shape[0] != xs.shape[0]:
+        raise ShapeError(
+            f"polyfit: takes x (m,) and y (m,) or (m, k), m > 0, got {xs.aval} and {ys.aval}"
+        )
+    if rcond is None:
+        rcond = xs.shape[0] * float(dtypes.finfo(dtypes.to_real(xs.dtype)).eps)
+    system, values = vander(xs, columns), ys
+    if w is not None:
+        system, values = _weighted(w, system, values)
+    # Columns of length 1 make the system better conditioned.
+    scale = linalg.norm(system, axis=0)
+    system = true_divide(system, scale)
+    found, residuals, rank, singular = linalg.lstsq(system, values, rcond)
+    coefficients = true_divide(found, scale if ys.ndim == 1 else scale[:, None])
+    if full:
+        return coefficients, residuals, rank, singular, cast("polyfit", rcond, singular.dtype)
+    if not cov:
+        return coefficients
+    spread = linalg.inv(matmul(linalg.matrix_transpose(system), system))
+    spread = true_divide(spread, outer(scale, scale))
+    spread = spread if ys.ndim == 1 else lax.expand_dims(spread, (2,))
+    if cov == "unscaled":
+        return coefficients, spread
+    if xs.shape[0] <= columns:
+        raise ShapeError(
+            f"polyfit: the covariance needs more points than coefficients, got {xs.shape[0]} "
+            f"for {columns}; pass cov='unscaled'"
+        )
+    return coefficients, spread * (residuals / (xs.shape[0] - columns))
+
+
+def _weighted(w: ArrayLike, system: Array, values: Array) -> tuple[Array, Array]:
+    """Both, with each row times its weight."""
+    weights = inexact("polyfit", owned(w, "polyfit"))
+    if weights.shape != values.shape[:1]:
+        raise ShapeError(
+            f"polyfit: there must be one weight for each point, got {weights.aval} for "
+            f"{values.shape[0]} points"
+        )
+    system, values, weights = promote_dtypes("polyfit", system, values, weights)
+    rows = lax.expand_dims(weights, (1,))
+    return lax.mul(system, rows), lax.mul(values, weights if values.ndim == 1 else rows)
 
 
 def vander(x: ArrayLike, N: int | None = None, increasing: bool = False) -> Array:

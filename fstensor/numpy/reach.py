@@ -94,6 +94,12 @@ class Reach:
         self._known: Array | None = None
         self.scatters: dict[Any, Primitive] = {}  # by kind, with no promises and the default mode
 
+    def check(self, operands: Operands, wrap: bool) -> None:
+        """Raises OutOfBoundsError when an ndarray among the operands points outside."""
+        for i, axis in zip(operands, self.layout.operand_axes, strict=True):
+            if not isinstance(i, Array):
+                places_on_axis(i, self.layout.aval, axis, True, wrap)
+
     def indices(self, operands: Operands, strict: bool, wrap: bool) -> Array:
         """The starts of all boxes, as an array of shape (*batch, columns)."""
         # A program that is recorded shows the numbers of a single box as literals.

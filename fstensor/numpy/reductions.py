@@ -36,6 +36,7 @@ from fstensor.numpy.promote import (
     repeated,
     select,
 )
+from fstensor.transforms.replay import replayed
 
 _HALVES = (np.dtype(np.float16), np.dtype(dtypes.bfloat16))
 
@@ -124,6 +125,7 @@ def _with_dtype(x: Array, dtype: np.dtype[Any]) -> Array:
 # Sums, products, extrema
 
 
+@replayed
 def sum(
     a: ArrayLike,
     axis: Axis = None,
@@ -147,6 +149,7 @@ def sum(
     return _with_dtype(total, target)
 
 
+@replayed
 def prod(
     a: ArrayLike,
     axis: Axis = None,
@@ -166,6 +169,7 @@ def prod(
     return _with_dtype(product, target)
 
 
+@replayed
 def max(
     a: ArrayLike,
     axis: Axis = None,
@@ -183,6 +187,7 @@ def max(
     return _reduced("max", a, axis, keepdims, initial, where, None, lax.reduce_max, lax.max)
 
 
+@replayed
 def min(
     a: ArrayLike,
     axis: Axis = None,
@@ -203,6 +208,7 @@ def min(
 amax, amin = max, min
 
 
+@replayed
 def ptp(a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
     """Maximum less minimum over `axis`, all axes by default."""
     refuse_out("ptp", out)
@@ -210,6 +216,7 @@ def ptp(a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = Fals
     return lax.sub(max(a, axis, None, keepdims), min(a, axis, None, keepdims))
 
 
+@replayed
 def all(
     a: ArrayLike,
     axis: Axis = None,
@@ -224,6 +231,7 @@ def all(
     return _reduced("all", a, axis, keepdims, None, where, True, lax.reduce_and, lax.bitwise_and)
 
 
+@replayed
 def any(
     a: ArrayLike,
     axis: Axis = None,
@@ -238,6 +246,7 @@ def any(
     return _reduced("any", a, axis, keepdims, None, where, False, lax.reduce_or, lax.bitwise_or)
 
 
+@replayed
 def count_nonzero(a: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Array:
     """The number of elements that are not zero, as the default integer."""
     return sum(truth("count_nonzero", a), axis, dtypes.default_int(), keepdims=keepdims)
@@ -246,6 +255,7 @@ def count_nonzero(a: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Ar
 # Places
 
 
+@replayed
 def argmax(
     a: ArrayLike, axis: int | None = None, out: None = None, keepdims: bool = False
 ) -> Array:
@@ -258,6 +268,7 @@ def argmax(
     return _place("argmax", lax.argmax, a, axis, keepdims)
 
 
+@replayed
 def argmin(
     a: ArrayLike, axis: int | None = None, out: None = None, keepdims: bool = False
 ) -> Array:
@@ -290,6 +301,7 @@ def _place(
 # Means and variances
 
 
+@replayed
 def mean(
     a: ArrayLike,
     axis: Axis = None,
@@ -321,6 +333,7 @@ def _count(a: Array, axis: Axis, keepdims: bool, where: ArrayLike | None, like: 
     return converted(counted, like.dtype)
 
 
+@replayed
 def var(
     a: ArrayLike,
     axis: Axis = None,
@@ -365,6 +378,7 @@ def _squared_modulus(x: Array) -> Array:
     return lax.real(lax.mul(x, lax.conj(x))) if dtypes.is_complex(x.dtype) else lax.square(x)
 
 
+@replayed
 def std(
     a: ArrayLike,
     axis: Axis = None,
@@ -385,6 +399,7 @@ def std(
     return lax.sqrt(spread)
 
 
+@replayed
 def average(
     a: ArrayLike,
     axis: Axis = None,
@@ -406,24 +421,33 @@ def average(
             _count(operand(a, "average"), axis, keepdims, None, result), result.shape
         )
     x, w = operand(a, "average"), operand(weights, "average")
-    if w.shape != x.shape:
-        axes = normalize_axes(axis, x.ndim, "average")
-        if axis is None or w.shape != tuple([x.shape[i] for i in axes]):
-            raise ShapeError(
-                "average: weights must have the shape of the array or of its axis, "
-                f"got {w.aval} for {x.aval} along {axis}"
-            )
-        ordered = sorted(range(len(axes)), key=lambda i: axes[i])
-        w = lax.broadcast_in_dim(lax.transpose(w, ordered), x.shape, sorted(axes))
-    x, w = promote_inexact("average", x, w)
+    x, w = promote_inexact("average", x, weight_each("average", x, w, axis))
     total = sum(w, axis, keepdims=keepdims)
     result = lax.div(sum(lax.mul(x, w), axis, keepdims=keepdims), total)
     return (result, total) if returned else result
 
 
+def weight_each(what: str, x: Array, weights: Array, axis: Axis) -> Array:
+    """Weights of the shape of `x`, from such ones, or from one for each place along `axis`.
+
+    Raises: ShapeError for other shapes.
+    """
+    if weights.shape == x.shape:
+        return weights
+    axes = normalize_axes(axis, x.ndim, what)
+    if axis is None or weights.shape != tuple([x.shape[i] for i in axes]):
+        raise ShapeError(
+            f"{what}: weights must have the shape of the array or of its axis, "
+            f"got {weights.aval} for {x.aval} along {axis}"
+        )
+    ordered = sorted(range(len(axes)), key=lambda i: axes[i])
+    return lax.broadcast_in_dim(lax.transpose(weights, ordered), x.shape, sorted(axes))
+
+
 # Running sums and products
 
 
+@replayed
 def cumsum(
     a: ArrayLike, axis: int | None = None, dtype: DtypeLike = None, out: None = None
 ) -> Array:
@@ -432,6 +456,7 @@ def cumsum(
     return _cumulative("cumsum", lax.cumsum, a, axis, dtype)
 
 
+@replayed
 def cumprod(
     a: ArrayLike, axis: int | None = None, dtype: DtypeLike = None, out: None = None
 ) -> Array:
@@ -451,6 +476,7 @@ def _cumulative(
     return _with_dtype(run(x, normalize_axis(axis, x.ndim, what)), target)
 
 
+@replayed
 def cumulative_sum(
     x: ArrayLike,
     /,
@@ -466,6 +492,7 @@ def cumulative_sum(
     return _from_initial("cumulative_sum", cumsum, x, axis, dtype, include_initial, 0)
 
 
+@replayed
 def cumulative_prod(
     x: ArrayLike,
     /,

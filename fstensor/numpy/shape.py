@@ -209,11 +209,11 @@ def broadcast_shapes(*shapes: int | Sequence[int]) -> tuple[int, ...]:
         ) from None
 
 
-def broadcast_arrays(*args: ArrayLike) -> list[Array]:
+def broadcast_arrays(*args: ArrayLike) -> tuple[Array, ...]:
     """The operands, all at the shape to which they broadcast. Raises: ShapeError."""
     arrays = [owned(x, "broadcast_arrays") for x in args]
     shape = broadcast_shapes(*[x.shape for x in arrays])
-    return [repeated(x, shape) for x in arrays]
+    return tuple([repeated(x, shape) for x in arrays])
 
 
 # Reversing and turning

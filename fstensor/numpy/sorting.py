@@ -23,10 +23,12 @@ from fstensor.numpy.promote import (
     promote_dtypes,
     select,
 )
+from fstensor.transforms.replay import replayed
 
 # Sorting
 
 
+@replayed
 def sort(
     a: ArrayLike,
     axis: int | None = -1,
@@ -50,6 +52,7 @@ def sort(
     return lax.rev(result, (axis,)) if descending else result
 
 
+@replayed
 def argsort(
     a: ArrayLike,
     axis: int | None = -1,

@@ -1,20 +1,18 @@
-"""Quantiles, histograms, counts and covariance."""
+"""Histograms, counts and covariance."""
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Sequence
 
 import numpy as np
 
 from fstensor import dtypes, lax
-from fstensor.array import Array, ArrayLike, Axis, normalize_axes
-from fstensor.errors import ArgumentError, OptionError, ShapeError
+from fstensor.array import Array, ArrayLike, DtypeLike
+from fstensor.errors import ArgumentError, DtypeError, OptionError, ShapeError
 from fstensor.numpy import reductions
 from fstensor.numpy.arithmetic import real
 from fstensor.numpy.creation import linspace
-from fstensor.numpy.indexing import take_along_axis
 from fstensor.numpy.joining import concatenate
 from fstensor.numpy.linear import dot
 from fstensor.numpy.promote import (
@@ -24,120 +22,10 @@ from fstensor.numpy.promote import (
     converted,
     inexact,
     operand,
-    promote_inexact,
-    refuse_out,
-    repeated,
     select,
 )
 from fstensor.numpy.shape import at_least
 from fstensor.numpy.sorting import searchsorted
-
-# Quantiles
-
-_METHODS = ("linear", "lower", "higher", "midpoint", "nearest")
-
-
-def median(
-    a: ArrayLike,
-    axis: Axis = None,
-    out: None = None,
-    overwrite_input: bool = False,
-    keepdims: bool = False,
-) -> Array:
-    """The middle element along `axis`, all axes by default, or the mean of the middle two.
-
-    NaN where there is one. Integers give floats.
-    """
-    return quantile(a, 0.5, axis, out, overwrite_input, "midpoint", keepdims)
-
-
-def quantile(
-    a: ArrayLike,
-    q: ArrayLike,
-    axis: Axis = None,
-    out: None = None,
-    overwrite_input: bool = False,
-    method: str = "linear",
-    keepdims: bool = False,
-) -> Array:
-    """The element at the fraction `q` of the sorted ones along `axis`, all axes by default.
-
-    q: from 0 to 1. Shapes: its axes come first in the result.
-    method: between two elements "linear" interpolates, "lower" and "higher" take one, "nearest"
-        the nearer, the even one at a tie, "midpoint" the mean.
-    NaN where there is one. Integers give floats.
-    Raises: OptionError for another method, or overwrite_input.
-    """
-    refuse_out("quantile", out)
-    if overwrite_input:
-        raise OptionError("quantile: arrays are immutable, so overwrite_input must be False")
-    if method not in _METHODS:
-        raise OptionError(f"quantile: method must be one of {', '.join(_METHODS)}, got {method!r}")
-    x, fraction = promote_inexact("quantile", a, 0.0)[0], inexact("quantile", q)
-    fraction = converted(fraction, x.dtype)
-    axes = normalize_axes(axis, x.ndim, "quantile")
-    kept = [i for i in range(x.ndim) if i not in axes]
-    rows = lax.transpose(x, (*kept, *axes))
-    count = math.prod(x.shape[i] for i in axes)
-    rows = lax.reshape(rows, (*[x.shape[i] for i in kept], count))
-    if count == 0:
-        raise ShapeError(f"quantile: there is no result for no elements, got {x.aval} along {axes}")
-    found = _between(rows, lax.reshape(fraction, (fraction.size,)), method)
-    # (others, q) -> (q, others), with the axes of q as they were.
-    found = lax.transpose(found, (found.ndim - 1, *range(found.ndim - 1)))
-    found = lax.reshape(found, (*fraction.shape, *found.shape[1:]))
-    if keepdims:
-        found = lax.expand_dims(found, [fraction.ndim + i for i in axes])
-    return found
-
-
-def _between(rows: Array, q: Array, method: str) -> Array:
-    """For each row, the values at the fractions `q` of its sorted elements."""
-    n = rows.shape[-1]
-    ordered = lax.sort(rows, rows.ndim - 1)
-    place = lax.mul(q, constant(n - 1, q))
-    below, above = lax.floor(place), lax.ceil(place)
-    if method == "nearest":
-        below = above = lax.round(place, lax.RoundingMethod.TO_NEAREST_EVEN)
-    low, high = (_elements(ordered, p) for p in (below, above))
-    if method in ("lower", "nearest"):
-        value = low
-    elif method == "higher":
-        value = high
-    else:
-        part = lax.sub(place, below)
-        if method == "midpoint":
-            part = select(lax.eq(part, constant(0, part)), part, constant(0.5, part))
-        shape = (*[1] * (rows.ndim - 1), q.shape[0])
-        weight = lax.reshape(part, shape)
-        # A weight of 0 must not make NaN of an infinite neighbour.
-        rest = lax.mul(lax.sub(high, low), weight)
-        exact = lax.bitwise_or(lax.eq(low, high), lax.eq(weight, constant(0, weight)))
-        value = select(exact, low, lax.add(low, rest))
-    missing = reductions.any(lax.ne(rows, rows), -1, keepdims=True)
-    return select(missing, constant(math.nan, value), value)
-
-
-def _elements(rows: Array, places: Array) -> Array:
-    index = lax.clamp(0, converted(places, np.dtype(np.int32)), rows.shape[-1] - 1)
-    spread = repeated(index, (*rows.shape[:-1], index.shape[0]))
-    return take_along_axis(rows, spread, -1)
-
-
-def percentile(
-    a: ArrayLike,
-    q: ArrayLike,
-    axis: Axis = None,
-    out: None = None,
-    overwrite_input: bool = False,
-    method: str = "linear",
-    keepdims: bool = False,
-) -> Array:
-    """As `quantile`, with `q` from 0 to 100."""
-    fraction = inexact("percentile", q)
-    fraction = lax.div(fraction, constant(100, fraction))
-    return quantile(a, fraction, axis, out, overwrite_input, method, keepdims)
-
 
 # Counts
 
@@ -251,11 +139,14 @@ def cov(
     ddof: int | None = None,
     fweights: ArrayLike | None = None,
     aweights: ArrayLike | None = None,
+    dtype: DtypeLike = None,
 ) -> Array:
     """Covariance matrix of variables, of which each is a row of `m`, or a column if not rowvar.
 
     y: more variables. bias: divide by n, not n - 1. ddof: divide by n - ddof.
     fweights: how often each observation counts; aweights: its weight.
+    dtype: a float or complex one, of the result, to which `m` and `y` are converted first.
+    Raises: ShapeError for more than 2 axes, DtypeError for another dtype.
     """
     x = inexact("cov", m)
     if x.ndim > 2:
@@ -264,6 +155,11 @@ def cov(
     if y is not None:
         others = inexact("cov", y)
         x = concatenate([x, _variables(others, rowvar or others.ndim == 1)], 0)
+    if dtype is not None:
+        wanted = dtypes.canonical(dtype)
+        if not dtypes.is_inexact(wanted):
+            raise DtypeError(f"cov: dtype must be float or complex, got {dtypes.name(wanted)}")
+        x = converted(x, wanted)
     less = ddof if ddof is not None else int(not bias)
     weights = None
     if fweights is not None:
@@ -297,13 +193,14 @@ def cov(
 
 def _variables(x: Array, rowvar: bool) -> Array:
     """`x` with one row for each variable; a vector is one variable."""
-    keeps = rowvar or x.ndim < 2 or x.shape[0] == 1
-    return at_least(2, x) if keeps else lax.transpose(x, (1, 0))
+    return at_least(2, x) if rowvar or x.ndim < 2 else lax.transpose(x, (1, 0))
 
 
-def corrcoef(x: ArrayLike, y: ArrayLike | None = None, rowvar: bool = True) -> Array:
-    """Correlation coefficients of the variables of `cov`."""
-    c = cov(x, y, rowvar)
+def corrcoef(
+    x: ArrayLike, y: ArrayLike | None = None, rowvar: bool = True, dtype: DtypeLike = None
+) -> Array:
+    """Correlation coefficients of the variables of `cov`; parameters as there."""
+    c = cov(x, y, rowvar, dtype=dtype)
     if c.ndim == 0:
         return lax.div(c, c)
     rows = lax.broadcasted_iota(np.int32, c.shape, 0)

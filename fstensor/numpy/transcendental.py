@@ -37,14 +37,21 @@ def log(x: ArrayLike, /) -> Array:
 
 def log2(x: ArrayLike, /) -> Array:
     """Elementwise logarithm to base 2."""
-    x = inexact("log2", x)
-    return lax.div(lax.log(x), constant(math.log(2), x))
+    return _log_to_base(2, inexact("log2", x))
 
 
 def log10(x: ArrayLike, /) -> Array:
     """Elementwise logarithm to base 10."""
-    x = inexact("log10", x)
-    return lax.div(lax.log(x), constant(math.log(10), x))
+    return _log_to_base(10, inexact("log10", x))
+
+
+def _log_to_base(base: int, x: Array) -> Array:
+    y = lax.log(x)
+    if dtypes.is_complex(y.dtype):
+        # By parts: a complex quotient would make NaN of the infinite real part of log(0).
+        parts = [lax.real(y), lax.imag(y)]
+        return lax.complex(*[lax.div(part, constant(math.log(base), part)) for part in parts])
+    return lax.div(y, constant(math.log(base), y))
 
 
 def log1p(x: ArrayLike, /) -> Array:
@@ -78,13 +85,18 @@ def logaddexp2(x: ArrayLike, y: ArrayLike, /) -> Array:
 def _logaddexp(x: Array, y: Array) -> Array:
     if dtypes.is_complex(x.dtype):
         raise DtypeError(f"logaddexp: takes real numbers, got {x.aval} and {y.aval}")
-    # max + log(1 + exp(-|x - y|)). Equal infinities have no difference; their sum is the answer.
-    difference = lax.sub(x, y)
-    undefined = lax.ne(difference, difference)
-    safe = select(undefined, constant(0, x), difference)
-    larger = lax.max(x, y)
+    # high + log(1 + exp(low - high)). Not by max and |x - y|, whose slopes at a tie, by convention
+    # 1/2 and 1, would add up to 0 and 1 in place of 1/2 and 1/2.
+    first = lax.ge(x, y)
+    high, low = select(first, x, y), select(first, y, x)
+    gap = lax.sub(low, high)
+    # Equal infinities have no difference: the result is either.
+    undefined = lax.ne(gap, gap)
+    safe = select(undefined, constant(0, x), gap)
     return select(
-        undefined, lax.add(x, y), lax.add(larger, lax.log1p(lax.exp(lax.neg(lax.abs(safe)))))
+        undefined,
+        lax.mul(lax.add(x, y), constant(0.5, x)),
+        lax.add(high, lax.log1p(lax.exp(safe))),
     )
 
 
@@ -127,7 +139,10 @@ def arctan2(y: ArrayLike, x: ArrayLike, /) -> Array:
 
 
 def hypot(x: ArrayLike, y: ArrayLike, /) -> Array:
-    """Elementwise sqrt(x² + y²), without overflow; inf when either operand is infinite."""
+    """Elementwise sqrt(x² + y²), without overflow; inf when either operand is infinite.
+
+    At the origin, where there is no slope, it is 1/2 in each operand, as in JAX.
+    """
     x, y = promote_inexact("hypot", x, y)
     if dtypes.is_complex(x.dtype):
         raise DtypeError(f"hypot: takes real numbers, got {x.aval} and {y.aval}")
@@ -141,15 +156,24 @@ def hypot(x: ArrayLike, y: ArrayLike, /) -> Array:
     return select(infinite, infinity, select(lax.eq(large, zero), large, length))
 
 
+# sin(a) / a = sum of c a^(2k), c = (-1)^k / (2k+1)!; up to a = 1/2 exact in float64.
+_SINC_SERIES = [(-1) ** k / math.factorial(2 * k + 1) for k in range(8)]
+
+
 def sinc(x: ArrayLike, /) -> Array:
-    """Elementwise sin(pi x) / (pi x), and 1 at 0."""
+    """Elementwise sin(pi x) / (pi x), and 1 at 0.
+
+    Near 0 by its series: the slope of the quotient is a difference of large and almost equal terms.
+    """
     x = inexact("sinc", x)
-    zero = lax.eq(x, constant(0, x))
     angle = lax.mul(x, constant(math.pi, x))
-    safe = select(zero, constant(1, x), angle)
-    # Near 0 by its series, whose derivatives at 0 are right to second order.
-    series = lax.sub(constant(1, x), lax.div(lax.square(angle), constant(6, x)))
-    return select(zero, series, lax.div(lax.sin(safe), safe))
+    small = lax.lt(lax.abs(angle), 0.5)
+    square = lax.square(select(small, angle, constant(0, x)))
+    series = constant(_SINC_SERIES[-1], x)
+    for c in _SINC_SERIES[-2::-1]:
+        series = lax.add(lax.mul(series, square), constant(c, x))
+    safe = select(small, constant(1, x), angle)
+    return select(small, series, lax.div(lax.sin(safe), safe))
 
 
 def deg2rad(x: ArrayLike, /) -> Array:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import operator
 import re
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from typing import Any, final
 
 from fstensor import lax
-from fstensor.array import Array
+from fstensor.array import Array, ArrayLike
 from fstensor.errors import ArgumentError, OptionError, ShapeError
 from fstensor.numpy.promote import owned
 from fstensor.numpy.shape import broadcast_shapes
@@ -63,6 +64,73 @@ def vectorize(
         return _mapped(_checked(function, axes, results), arrays, [len(a) for a in axes])
 
     return vectorized
+
+
+@final
+class UniversalFunction:
+    """A function of scalars applied element by element, as `frompyfunc` makes it.
+
+    nin, nout, nargs: how many arguments and results it has, and both together.
+    identity: the value which `frompyfunc` was given, or None.
+    """
+
+    def __init__(self, func: Callable[..., Any], nin: int, nout: int, identity: Any) -> None:
+        self.nin = nin
+        self.nout = nout
+        self.nargs = nin + nout
+        self.identity = identity
+        self.__name__ = getattr(func, "__name__", type(func).__name__)
+        self.__doc__ = func.__doc__
+        self._mapped = vectorize(func)
+
+    def __repr__(self) -> str:
+        return f"<UniversalFunction {self.__name__!r}>"
+
+    def __call__(self, *args: ArrayLike) -> Any:
+        """One Array, or a tuple of them if nout is not 1; the shapes of the arguments broadcast.
+
+        Raises: ArgumentError for another number of arguments or results.
+        """
+        if len(args) != self.nin:
+            raise ArgumentError(f"{self.__name__}: takes {self.nin} arguments, got {len(args)}")
+        out = self._mapped(*args)
+        found = len(out) if isinstance(out, (tuple, list)) else 1
+        if found != self.nout:
+            raise ArgumentError(f"{self.__name__}: must give {self.nout} results, got {found}")
+        return out if isinstance(out, Array) or self.nout != 1 else out[0]
+
+    def outer(self, A: ArrayLike, B: ArrayLike, /) -> Any:
+        """The function of all pairs of elements; the result has the axes of A, then those of B.
+
+        Raises: ArgumentError unless it has two arguments.
+        """
+        if self.nin != 2:
+            raise ArgumentError(f"{self.__name__}: outer is of 2 arguments, not {self.nin}")
+        x, y = owned(A, self.__name__), owned(B, self.__name__)
+        return self(lax.expand_dims(x, range(x.ndim, x.ndim + y.ndim)), y)
+
+
+def frompyfunc(
+    func: Callable[..., Any], /, nin: int, nout: int, *, identity: Any = None
+) -> UniversalFunction:
+    """`func`, of `nin` scalars with `nout` results, as a function of arrays that broadcast.
+
+    It is traced once with scalars, not called for each element, and may be differentiated. The
+    method `outer` is of all pairs; there are no `reduce`, `accumulate`, `reduceat` and `at`.
+    identity: the value of the attribute of this name.
+    Raises: ArgumentError unless nin and nout are positive and func is callable.
+
+    >>> import fstensor.numpy as fnp
+    >>> fnp.frompyfunc(lambda x, y: x * y + 1, 2, 1)(fnp.arange(3), 2).tolist()
+    [1, 3, 5]
+    """
+    nin, nout = operator.index(nin), operator.index(nout)
+    if not callable(func) or nin < 1 or nout < 1:
+        raise ArgumentError(
+            "frompyfunc: takes a function with at least one argument and one result, "
+            f"got {func!r}, {nin} and {nout}"
+        )
+    return UniversalFunction(func, nin, nout, identity)
 
 
 def _parsed(signature: str) -> tuple[list[Axes], list[Axes]]:

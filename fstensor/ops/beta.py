@@ -20,10 +20,18 @@ import numpy as np
 
 from fstensor.array import Array, ArrayLike
 from fstensor.core.primitive import Value, primitive
+from fstensor.ops import doubled
 from fstensor.ops.elementwise import add, mul, neg, sub
 from fstensor.ops.families import FLOAT, Elementwise, beside, constant
 from fstensor.ops.gamma import FALL, exp_remainder, gauss_legendre, log_remainder
-from fstensor.ops.special import Lgamma, by_pieces, lgamma, log_gamma_correction
+from fstensor.ops.special import (
+    Lgamma,
+    by_pieces,
+    gamma_parts,
+    in_blocks,
+    lgamma,
+    log_gamma_correction,
+)
 from fstensor.ops.transcendental import exp, log, log1p
 
 _SMALL = 5.0
@@ -43,22 +51,7 @@ class RegularizedIncompleteBeta(Elementwise):
 
     def impl(self, xp: Any, a: Any, b: Any, x: Any) -> Any:
         wide = xp.broadcast_arrays(*[v.astype(np.float64) for v in (a, b, x)])
-        p, q, z = [v.reshape(-1) for v in wide]
-        positive = (p > 0) & (q > 0) & (p < math.inf) & (q < math.inf)
-        regular = positive & (z > 0) & (z < 1)
-        is_lower = xp.where(p <= q, _lower_suits(xp, p, q, z), ~_lower_suits(xp, q, p, 1 - z))
-        lower, upper = regular & is_lower, regular & ~is_lower
-        out = by_pieces(
-            xp,
-            z,
-            [
-                (lower, lambda xp, z, p, q: _lower_tail(xp, p, q, z, 1 - z)),
-                (upper, lambda xp, z, p, q: 1 - _lower_tail(xp, q, p, 1 - z, z)),
-            ],
-            p,
-            q,
-        )
-        out = xp.where(positive & ((z == 0) | (z == 1)), z, out)
+        out = in_blocks(xp, _evaluate, *[v.reshape(-1) for v in wide])
         return out.astype(x.dtype).reshape(wide[0].shape)
 
     def tangent(self, i: int, t: Array, out: Array, *args: Value) -> Value:
@@ -71,6 +64,24 @@ class RegularizedIncompleteBeta(Elementwise):
         return mul(t, exp(sub(powers, log_beta)))
 
 
+def _evaluate(xp: Any, p: Any, q: Any, z: Any) -> Any:
+    positive = (p > 0) & (q > 0) & (p < math.inf) & (q < math.inf)
+    regular = positive & (z > 0) & (z < 1)
+    is_lower = xp.where(p <= q, _lower_suits(xp, p, q, z), ~_lower_suits(xp, q, p, 1 - z))
+    rest, error = doubled.two_sum(1.0, -z)
+    pieces = [
+        (regular & is_lower, _lower_tail),
+        (
+            regular & ~is_lower,
+            lambda xp, p, q, z, rest, error: (
+                1 - _lower_tail(xp, q, p, rest, z, error, swapped=True)
+            ),
+        ),
+    ]
+    out = by_pieces(xp, p, pieces, q, z, rest, error)
+    return xp.where(positive & ((z == 0) | (z == 1)), z, out)
+
+
 def _lower_suits(xp: Any, a: Any, b: Any, x: Any) -> Any:
     """For a <= b, whether to compute the lower tail; else the upper one.
 
@@ -80,19 +91,28 @@ def _lower_suits(xp: Any, a: Any, b: Any, x: Any) -> Any:
     return xp.where(b < _SMALL, x <= 0.5, (x <= a / (a + b)) | plateau)
 
 
-def _lower_tail(xp: Any, a: Any, b: Any, x: Any, rest: Any) -> Any:
-    """I_x(a, b) for x up to the mean, or a little more when a is small; rest = 1 - x."""
+def _lower_tail(
+    xp: Any, a: Any, b: Any, x: Any, rest: Any, error: Any, swapped: bool = False
+) -> Any:
+    """I_x(a, b) for x up to the mean, or a little more when a is small.
+
+    rest: 1 - x, rounded; rest + error is exact; if swapped, x is rounded and x + error is exact.
+    """
     small = a < _SMALL
-    return by_pieces(xp, a, [(small, _by_series), (~small, _by_integral)], b, x, rest)
+    integral = by_pieces(xp, a, [(small, _by_series), (~small, _by_integral)], b, x, rest)
+    large = a + b >= _PAIRS_BELOW
+    x_error, rest_error = (error, xp.zeros_like(x)) if swapped else (xp.zeros_like(x), error)
+    pieces = [(large, _density_large), (~large, _density_by_pairs)]
+    return integral * by_pieces(xp, a, pieces, b, x, rest, x_error, rest_error)
 
 
 def _by_series(xp: Any, a: Any, b: Any, x: Any, rest: Any) -> Any:
-    """I = d / a times the sum over n of (a + b)_n / (a + 1)_n x^n, whose terms are positive."""
+    """I / d = 1 / a times the sum over n of (a + b)_n / (a + 1)_n x^n, whose terms are positive."""
     term = total = xp.ones_like(x)
     for n in range(_SERIES_TERMS):
         term = term * (x * ((a + b + n) / (a + 1 + n)))
         total = total + term
-    return _density(xp, a, b, x, rest) / a * total
+    return total / a
 
 
 def _by_integral(xp: Any, a: Any, b: Any, x: Any, rest: Any) -> Any:
@@ -123,11 +143,36 @@ def _by_integral(xp: Any, a: Any, b: Any, x: Any, rest: Any) -> Any:
     mass = xp.zeros_like(x)
     for node, weight in gauss_legendre():
         mass = mass + weight * xp.exp(-fall(node * end)[0])
-    return _density(xp, a, b, x, rest) * mass * end
+    return mass * end
 
 
-def _density(xp: Any, a: Any, b: Any, x: Any, rest: Any) -> Any:
-    """x^a (1 - x)^b / B(a, b), with what is large in the exponent cancelled before rounding.
+# Beyond, a log x has more bits than a pair.
+_PAIRS_BELOW = 2.0**20
+
+
+def _density_by_pairs(
+    xp: Any, a: Any, b: Any, x: Any, rest: Any, x_error: Any, rest_error: Any
+) -> Any:
+    """x^a (1 - x)^b / B(a, b), with the exponents of all powers added up as pairs."""
+    n, n_error = doubled.two_sum(a, b)
+    exponent_a, inverse_a = gamma_parts(xp, a)
+    exponent_b, inverse_b = gamma_parts(xp, b)
+    exponent, inverse = gamma_parts(xp, n)
+    exponent = doubled.add(exponent, doubled.negative(exponent_a))
+    exponent = doubled.add(exponent, doubled.negative(exponent_b))
+    exponent = doubled.add(exponent, doubled.scale(a, doubled.log(xp, x)))
+    exponent = doubled.add(exponent, doubled.scale(b, doubled.log(xp, rest)))
+    # First-order effects of what was rounded; digamma(n) is log(n + 1/2) - 1/n within some percent.
+    slope = xp.log(n + 0.5) - 1 / n
+    small = a * (x_error / x) + b * (rest_error / rest) + n_error * slope
+    exponent = doubled.add(exponent, (small, 0.0))
+    return inverse_a * (inverse_b / inverse) * doubled.exp(xp, exponent)
+
+
+def _density_large(
+    xp: Any, a: Any, b: Any, x: Any, rest: Any, x_error: Any, rest_error: Any
+) -> Any:
+    """The same by Stirling's formula, with what is large in the exponent cancelled before rounding.
 
     With n = a + b and the mean m = a / n, a log(x/m) + b log((1-x)/(1-m)) has no linear term in
     x - m, and Stirling's formula takes m^a (1-m)^b / B(a, b) to sqrt(a b / (2 pi n)).

@@ -1,7 +1,8 @@
-"""Communication among the examples of a vmap, over the axis that its `axis_name` names.
+"""Reductions over the examples of a vmap, over the axis that its `axis_name` names.
 
 In the batch rule a collective finds its axis as an axis of its operand, and becomes a reduction
 over it. Over the names that remain, those of outer vmaps, it is applied again in the trace outside.
+Collectives that move values between examples are in `exchange.py`.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Collective(Primitive):
         return x
 
     def impl(self, xp: Any, x: Any) -> NoReturn:
-        raise _unbound(self)
+        raise unbound(self)
 
     def batch(
         self, axis: MappedAxis, args: Sequence[Value], dims: Sequence[int | None]
@@ -68,7 +69,7 @@ def _aval_of_one(x: Array, dim: int | None) -> ShapedArray:
     return x.aval.update(shape=shape)
 
 
-def _unbound(p: Primitive) -> UnboundAxisNameError:
+def unbound(p: Primitive) -> UnboundAxisNameError:
     names = ", ".join(map(repr, p.axis_names))
     return UnboundAxisNameError(
         f"{p.name}: a program that communicates over {names} was run outside of a vmap that "
@@ -151,7 +152,7 @@ class AxisIndex(Primitive):
         return ShapedArray((), np.dtype(np.int32))
 
     def impl(self, xp: Any) -> NoReturn:
-        raise _unbound(self)
+        raise unbound(self)
 
     def batch(
         self, axis: MappedAxis, args: Sequence[Value], dims: Sequence[int | None]
@@ -165,7 +166,7 @@ def axis_size(axis_name: AxisName) -> int:
     Raises: UnboundAxisNameError when no enclosing vmap has the name.
     """
     size = 1
-    for name in _names(axis_name):
+    for name in axis_names_of(axis_name):
         size *= size_of_axis(name)
     return size
 
@@ -176,7 +177,7 @@ def axis_index(axis_name: AxisName) -> Array:
     Returns an int32 scalar.
     Raises: UnboundAxisNameError when no enclosing vmap has the name.
     """
-    names = _names(axis_name)
+    names = axis_names_of(axis_name)
     for name in names:
         size_of_axis(name)
     if not isinstance(axis_name, tuple):
@@ -188,16 +189,18 @@ def axis_index(axis_name: AxisName) -> Array:
     return index
 
 
-def psum(x: Any, axis_name: AxisName) -> Any:
+def psum(x: Any, axis_name: AxisName, *, axis_index_groups: None = None) -> Any:
     """The sum of `x` over the examples of a mapped axis.
 
     x: a tree of arrays. Bools count as int32. A value that is the same in all examples is
         multiplied by their number; of a Python scalar this is a Python scalar: psum(1, name) is
         the size of the axis.
     axis_name: the `axis_name` of an enclosing vmap, or a tuple of several.
-    Raises: UnboundAxisNameError when no enclosing vmap has the name.
+    axis_index_groups: must be None, since vmap has no groups of examples (nor has JAX's).
+    Raises: UnboundAxisNameError when no enclosing vmap has the name; OptionError.
     """
-    names, size = _names(axis_name), axis_size(axis_name)
+    check_no_groups("psum", axis_index_groups)
+    names, size = axis_names_of(axis_name), axis_size(axis_name)
 
     def one(leaf: Any) -> Any:
         if isinstance(leaf, (int, float, complex)):
@@ -212,11 +215,12 @@ def psum(x: Any, axis_name: AxisName) -> Any:
     return tree.map(one, x)
 
 
-def pmean(x: Any, axis_name: AxisName) -> Any:
+def pmean(x: Any, axis_name: AxisName, *, axis_index_groups: None = None) -> Any:
     """The mean of `x` over the examples of a mapped axis; arguments as in `psum`.
 
     Integers give a float.
     """
+    check_no_groups("pmean", axis_index_groups)
     size = axis_size(axis_name)
 
     def one(leaf: Any) -> Any:
@@ -229,29 +233,41 @@ def pmean(x: Any, axis_name: AxisName) -> Any:
     return tree.map(one, x)
 
 
-def pmax(x: Any, axis_name: AxisName) -> Any:
+def pmax(x: Any, axis_name: AxisName, *, axis_index_groups: None = None) -> Any:
     """The maximum of `x` over the examples of a mapped axis; arguments as in `psum`.
 
     Differentiable: the tangent is that of the largest value, the mean of them at a tie.
     """
+    check_no_groups("pmax", axis_index_groups)
     return _extremum(PMax, x, axis_name)
 
 
-def pmin(x: Any, axis_name: AxisName) -> Any:
+def pmin(x: Any, axis_name: AxisName, *, axis_index_groups: None = None) -> Any:
     """The minimum of `x` over the examples of a mapped axis; arguments as in `psum`.
 
     Differentiable: the tangent is that of the smallest value, the mean of them at a tie.
     """
+    check_no_groups("pmin", axis_index_groups)
     return _extremum(PMin, x, axis_name)
 
 
 def _extremum(kind: Callable[[tuple[Any, ...]], Extremum], x: Any, axis_name: AxisName) -> Any:
     axis_size(axis_name)
-    names = _names(axis_name)
+    names = axis_names_of(axis_name)
     return tree.map(lambda leaf: kind(names).bind(leaf) if names else lift(leaf), x)
 
 
-def _names(axis_name: Any) -> tuple[Any, ...]:
+def check_no_groups(what: str, axis_index_groups: Any) -> None:
+    """Raises OptionError for groups of examples, which only devices have."""
+    if axis_index_groups is not None:
+        raise OptionError(
+            f"{what}: axis_index_groups must be None under vmap, got {axis_index_groups}; "
+            "nest two vmaps, and name the inner axis"
+        )
+
+
+def axis_names_of(axis_name: Any) -> tuple[Any, ...]:
+    """One name, or a tuple of names, as a tuple. Raises OptionError for a name given twice."""
     names = axis_name if isinstance(axis_name, tuple) else (axis_name,)
     if len(set(names)) != len(names):
         raise OptionError(f"collective: axis names must be distinct, got {axis_name}")

@@ -7,7 +7,6 @@ elements spread by lhs_dilation, then padded. (It is what mathematics calls a cr
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias, final
 
@@ -24,6 +23,7 @@ from fstensor.ops.convert import convert_element_type
 from fstensor.ops.dot import contraction_dtype, widened
 from fstensor.ops.elementwise import add_any
 from fstensor.ops.im2col import Geometry, convolve_groups, dilated
+from fstensor.ops.precision import PrecisionLike, check_precision
 from fstensor.ops.shape import moveaxis, reshape, zeros_of
 
 Pads: TypeAlias = tuple[tuple[int, int], ...]
@@ -39,6 +39,9 @@ class ConvDimensionNumbers(NamedTuple):
     lhs_spec: tuple[int, ...]
     rhs_spec: tuple[int, ...]
     out_spec: tuple[int, ...]
+
+
+ConvGeneralDilatedDimensionNumbers: TypeAlias = ConvDimensionNumbers | Sequence[str] | None
 
 
 @final
@@ -67,7 +70,7 @@ class ConvGeneralDilated(Primitive):
         spatial = self._geometry().places(sizes, window)
         canonical = (batch // self.batch_group_count, outputs, *spatial)
         weak = lhs.weak_type and rhs.weak_type and self.preferred_element_type is None
-        shape = tuple([canonical[i] for i in _inverse(self.dimension_numbers.out_spec)])
+        shape = tuple([canonical[i] for i in inverse(self.dimension_numbers.out_spec)])
         return ShapedArray(shape, dtype, weak)
 
     def _check_options(self, lhs: ShapedArray, rhs: ShapedArray) -> None:
@@ -139,7 +142,7 @@ class ConvGeneralDilated(Primitive):
             x = x.reshape(batch, groups, features // groups, *sizes).swapaxes(0, 1)
         y = convolve_groups(xp, x, w, self._geometry()).swapaxes(0, 1)
         y = y.reshape(y.shape[0], groups * y.shape[2], *y.shape[3:])
-        return y.transpose(_inverse(out_spec)).astype(out_dtype, copy=False)
+        return y.transpose(inverse(out_spec)).astype(out_dtype, copy=False)
 
     def _geometry(self) -> Geometry:
         return Geometry(self.window_strides, self.padding, self.lhs_dilation, self.rhs_dilation)
@@ -263,7 +266,7 @@ class ConvGeneralDilated(Primitive):
         return ConvGeneralDilated(**{**self.params, **changes})
 
 
-def _inverse(permutation: Sequence[int]) -> tuple[int, ...]:
+def inverse(permutation: Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted(range(len(permutation)), key=permutation.__getitem__))
 
 
@@ -307,10 +310,10 @@ def conv_general_dilated(
     padding: str | Sequence[tuple[int, int]],
     lhs_dilation: Sequence[int] | None = None,
     rhs_dilation: Sequence[int] | None = None,
-    dimension_numbers: ConvDimensionNumbers | Sequence[str] | None = None,
+    dimension_numbers: ConvGeneralDilatedDimensionNumbers = None,
     feature_group_count: int = 1,
     batch_group_count: int = 1,
-    *,
+    precision: PrecisionLike = None,
     preferred_element_type: DtypeLike = None,
 ) -> Array:
     """Convolution over any number of spatial axes.
@@ -323,12 +326,14 @@ def conv_general_dilated(
         features, spatial axes.
     feature_group_count: features and output features fall into this many groups, convolved apart.
     batch_group_count: batch and output features fall into this many groups, convolved apart.
+    precision: a lower bound on the accuracy, which all executors exceed. See `Precision`.
     Shapes: canonically lhs (n, c, *s), rhs (o, c / feature_group_count, *k) ->
         (n / batch_group_count, o, *y), y = floor((padded s - dilated k) / stride) + 1.
     Dtypes: any numeric, one for both; with preferred_element_type the result has that dtype.
         Products of 16-bit floats are summed in float32 and rounded once.
     Raises: ShapeError when shapes or groups do not fit, OptionError, DtypeError.
     """
+    check_precision("conv_general_dilated", precision)
     x, w = (as_operand(operand, "conv_general_dilated") for operand in (lhs, rhs))
     numbers = conv_dimension_numbers(x.shape, w.shape, dimension_numbers)
     rank = max(x.ndim - 2, 0)
@@ -404,7 +409,7 @@ def padtype_to_pads(
 def conv_dimension_numbers(
     lhs_shape: Sequence[int],
     rhs_shape: Sequence[int],
-    dimension_numbers: ConvDimensionNumbers | Sequence[str] | None,
+    dimension_numbers: ConvGeneralDilatedDimensionNumbers,
 ) -> ConvDimensionNumbers:
     """Dimension numbers from a description of the three layouts.
 
@@ -451,12 +456,17 @@ def conv(
     rhs: ArrayLike,
     window_strides: Sequence[int],
     padding: str,
-    *,
+    precision: PrecisionLike = None,
     preferred_element_type: DtypeLike = None,
 ) -> Array:
     """Convolution of (n, c, *s) with (o, c, *k) and a kind of padding. See conv_general_dilated."""
     return conv_general_dilated(
-        lhs, rhs, window_strides, padding, preferred_element_type=preferred_element_type
+        lhs,
+        rhs,
+        window_strides,
+        padding,
+        precision=precision,
+        preferred_element_type=preferred_element_type,
     )
 
 
@@ -467,7 +477,7 @@ def conv_with_general_padding(
     padding: str | Sequence[tuple[int, int]],
     lhs_dilation: Sequence[int] | None,
     rhs_dilation: Sequence[int] | None,
-    *,
+    precision: PrecisionLike = None,
     preferred_element_type: DtypeLike = None,
 ) -> Array:
     """Convolution of (n, c, *s) with (o, c, *k). See conv_general_dilated."""
@@ -478,6 +488,7 @@ def conv_with_general_padding(
         padding,
         lhs_dilation=lhs_dilation,
         rhs_dilation=rhs_dilation,
+        precision=precision,
         preferred_element_type=preferred_element_type,
     )
 
@@ -488,9 +499,9 @@ def conv_transpose(
     strides: Sequence[int],
     padding: str | Sequence[tuple[int, int]],
     rhs_dilation: Sequence[int] | None = None,
-    dimension_numbers: ConvDimensionNumbers | Sequence[str] | None = None,
+    dimension_numbers: ConvGeneralDilatedDimensionNumbers = None,
     transpose_kernel: bool = False,
-    *,
+    precision: PrecisionLike = None,
     preferred_element_type: DtypeLike = None,
     use_consistent_padding: bool = False,
 ) -> Array:
@@ -533,6 +544,7 @@ def conv_transpose(
         lhs_dilation=strides,
         rhs_dilation=spread,
         dimension_numbers=numbers,
+        precision=precision,
         preferred_element_type=preferred_element_type,
     )
 
@@ -549,41 +561,3 @@ def _transposed_pads(window: int, stride: int, padding: str) -> tuple[int, int]:
     else:
         raise OptionError(f"conv_transpose: padding must be 'SAME' or 'VALID', got {padding!r}")
     return low, total - low
-
-
-def conv_general_dilated_patches(
-    lhs: ArrayLike,
-    filter_shape: Sequence[int],
-    window_strides: Sequence[int],
-    padding: str | Sequence[tuple[int, int]],
-    lhs_dilation: Sequence[int] | None = None,
-    rhs_dilation: Sequence[int] | None = None,
-    dimension_numbers: ConvDimensionNumbers | Sequence[str] | None = None,
-    *,
-    preferred_element_type: DtypeLike = None,
-) -> Array:
-    """The window at each place of a convolution, as features: c prod(filter_shape) of them.
-
-    The features of the result are ordered by channel first, then by place in the window.
-    Other arguments: those of conv_general_dilated; Raises: the same.
-    """
-    x = as_operand(lhs, "conv_general_dilated_patches")
-    window = tuple(filter_shape)
-    kernel_shape = (0, 0, *window)
-    numbers = conv_dimension_numbers(x.shape, kernel_shape, dimension_numbers)
-    channels, count = x.shape[numbers.lhs_spec[1]], math.prod(window)
-    # One output feature for each place in the window, that picks the element there.
-    picks = np.eye(count, dtype=x.dtype).reshape(count, 1, *window)
-    kernel = np.tile(picks, (channels, *[1] * (len(window) + 1)))
-    kernel = kernel.transpose(_inverse(numbers.rhs_spec))
-    return conv_general_dilated(
-        x,
-        kernel,
-        window_strides,
-        padding,
-        lhs_dilation=lhs_dilation,
-        rhs_dilation=rhs_dilation,
-        dimension_numbers=numbers,
-        feature_group_count=channels,
-        preferred_element_type=preferred_element_type,
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any, final
 
@@ -13,7 +14,7 @@ from fstensor.array import Array, ArrayLike, DtypeLike, lift
 from fstensor.core.aval import ShapedArray
 from fstensor.core.primitive import ZERO, Linear, MappedAxis, Primitive, Value, primitive
 from fstensor.device import Device
-from fstensor.errors import DtypeError, ShapeError
+from fstensor.errors import DtypeError, OptionError, ShapeError
 from fstensor.ops.elementwise import neg
 from fstensor.ops.families import (
     ANY,
@@ -74,16 +75,83 @@ def _to_integers(xp: Any, x: Any, target: np.dtype[Any]) -> Any:
     return xp.where(below, xp.asarray(info.min, target), whole)
 
 
-def convert_element_type(x: ArrayLike, new_dtype: DtypeLike) -> Array:
+def convert_element_type(operand: ArrayLike, new_dtype: DtypeLike) -> Array:
     """Elementwise conversion to another dtype; the result is not weak.
 
     Complex to real drops the imaginary part. Floats to integers round towards zero; numbers beyond
     the integers' range give the nearest end of it, and NaN gives 0.
     """
-    x, target = lift(x), dtypes.canonical(new_dtype)
+    x, target = lift(operand), dtypes.canonical(new_dtype)
     if x.dtype == target and not x.weak_type:
         return x
     return ConvertElementType(target, False).bind(x)
+
+
+@final
+@primitive("reduce_precision")
+class ReducePrecision(Unary):
+    """Elementwise rounding to the nearest float with fewer bits, in the dtype of the operand.
+
+    Halves go to even; what is too large becomes infinite, and what is too small 0.
+    """
+
+    exponent_bits: int
+    mantissa_bits: int
+
+    takes = FLOAT
+
+    def abstract(self, *avals: ShapedArray) -> ShapedArray:
+        if self.exponent_bits < 1 or self.mantissa_bits < 0:
+            raise OptionError(
+                "reduce_precision: exponent_bits must be positive and mantissa_bits not negative, "
+                f"got {self.exponent_bits} and {self.mantissa_bits}"
+            )
+        out = super().abstract(*avals)
+        if out.dtype.itemsize < 2:
+            raise DtypeError(f"reduce_precision: takes floats of 16 bits or more, got {avals[0]}")
+        return out
+
+    def impl(self, xp: Any, x: Any) -> Any:
+        """On the bits, where an overflow of the mantissa carries over into the exponent."""
+        mantissa = dtypes.finfo(x.dtype).nmant
+        exponent = 8 * x.dtype.itemsize - 1 - mantissa
+        as_bits = np.dtype(f"u{x.dtype.itemsize}")
+
+        def number(value: int) -> Any:
+            return xp.asarray(value, as_bits)
+
+        bits = x.view(as_bits)
+        sign = bits & number(1 << (mantissa + exponent))
+        size = bits & number((1 << (mantissa + exponent)) - 1)
+        dropped = mantissa - self.mantissa_bits
+        if dropped > 0:
+            last = size >> number(dropped) & number(1)
+            size = size + last + number((1 << (dropped - 1)) - 1)
+            size = size >> number(dropped) << number(dropped)
+        if self.exponent_bits < exponent:
+            bias, narrow = (1 << (exponent - 1)) - 1, (1 << (self.exponent_bits - 1)) - 1
+            infinity = number(((1 << exponent) - 1) << mantissa)
+            size = xp.where(size >= number((bias + narrow + 1) << mantissa), infinity, size)
+            size = xp.where(size < number((bias - narrow + 1) << mantissa), number(0), size)
+        return xp.where(x != x, x, (sign | size).astype(as_bits).view(x.dtype))
+
+    def derive(self, t: Array, out: Array, x: Array) -> Array:
+        return self.bind(t)
+
+    def transpose(self, ct: Array, x: Value) -> Sequence[Value]:
+        return [self.bind(ct)]
+
+
+def reduce_precision(operand: ArrayLike, exponent_bits: int, mantissa_bits: int) -> Array:
+    """Elementwise rounding to a float format with fewer bits, in the dtype of `operand`.
+
+    exponent_bits, mantissa_bits: those of the format; more than the dtype has are no restriction.
+        Halves go to even. The format has no subnormal numbers: they become 0, with their sign.
+    Dtypes: float. Tangents and cotangents are rounded in the same way.
+    Raises: OptionError unless exponent_bits > 0 and mantissa_bits >= 0; DtypeError.
+    """
+    bits = operator.index(exponent_bits), operator.index(mantissa_bits)
+    return ReducePrecision(*bits).bind(operand)
 
 
 @final
@@ -140,15 +208,15 @@ def _has_plain_bits(dtype: np.dtype[Any]) -> bool:
     return dtypes.is_float(dtype)
 
 
-def bitcast_convert_type(x: ArrayLike, new_dtype: DtypeLike) -> Array:
-    """The bits of `x` read as another dtype, in this machine's byte order. Not differentiable.
+def bitcast_convert_type(operand: ArrayLike, new_dtype: DtypeLike) -> Array:
+    """The bits of `operand` read as another dtype, in this machine's byte order; no derivative.
 
     Shapes: the same for dtypes of one width. To a narrower dtype, a last axis is added that holds
     the parts of each number, the lowest first; to a wider one, such a last axis is dropped.
     Dtypes: integers and floats; bool and complex only to themselves.
     Raises: DtypeError; ShapeError when the last axis does not make up one wider number.
     """
-    return BitcastConvertType(dtypes.canonical(new_dtype)).bind(x)
+    return BitcastConvertType(dtypes.canonical(new_dtype)).bind(operand)
 
 
 @final

@@ -17,12 +17,13 @@ from fstensor.errors import AxisError, DtypeError, OptionError, ShapeError
 from fstensor.ops.convert import convert_element_type
 from fstensor.ops.elementwise import add_any
 from fstensor.ops.families import NUMERIC, check_same_dtype
+from fstensor.ops.precision import PrecisionLike, check_precision
 from fstensor.ops.reduce import wide_accumulator
 from fstensor.ops.shape import moveaxis, transpose
 
 Axes: TypeAlias = tuple[int, ...]
 # ((lhs contracting, rhs contracting), (lhs batch, rhs batch))
-DimensionNumbers: TypeAlias = tuple[tuple[Axes, Axes], tuple[Axes, Axes]]
+DotDimensionNumbers: TypeAlias = tuple[tuple[Axes, Axes], tuple[Axes, Axes]]
 
 
 @final
@@ -35,7 +36,7 @@ class DotGeneral(Primitive):
     is the contraction of the result's cotangent with the other operand.
     """
 
-    dimension_numbers: DimensionNumbers
+    dimension_numbers: DotDimensionNumbers
     preferred_element_type: np.dtype[Any] | None = None
 
     def printed_params(self) -> dict[str, Any]:
@@ -63,8 +64,8 @@ class DotGeneral(Primitive):
         (lhs_contract, rhs_contract), (lhs_batch, rhs_batch) = self.dimension_numbers
         out_dtype = self.preferred_element_type or lhs.dtype
         lhs, rhs = widened(lhs, rhs, out_dtype)
-        if lhs.ndim == rhs.ndim == 2 and len(lhs_contract) == 1 and not lhs_batch:
-            left = lhs if lhs_contract[0] == 1 else lhs.T
+        if lhs.ndim <= 2 and rhs.ndim <= 2 and len(lhs_contract) == 1 and not lhs_batch:
+            left = lhs if lhs_contract[0] == lhs.ndim - 1 else lhs.T
             right = rhs if rhs_contract[0] == 0 else rhs.T
             return matmul(xp, left, right).astype(out_dtype, copy=False)
         lhs_free = free_axes(lhs.ndim, lhs_contract, lhs_batch)
@@ -225,7 +226,9 @@ def _matrices(x: Any, batch: Axes, rows: Axes, columns: Axes) -> Any:
 
 
 def matmul(xp: Any, x: Any, y: Any) -> Any:
-    """Matrix products of stacks of matrices. An inner axis of size 1 needs no sums."""
+    """Matrix products of stacks of matrices, or with a vector. An axis of size 1 needs no sums."""
+    if x.ndim == 1 or y.ndim == 1:
+        return xp.matmul(x, y)
     if x.shape[-1] == 1:
         return xp.multiply(x, y)
     return xp.matmul(_addressable(xp, x), _addressable(xp, y))
@@ -248,19 +251,22 @@ def dot_general(
     lhs: ArrayLike,
     rhs: ArrayLike,
     dimension_numbers: Sequence[Sequence[Sequence[int]]],
-    *,
+    precision: PrecisionLike = None,
     preferred_element_type: DtypeLike = None,
 ) -> Array:
     """Sums of products over pairs of axes, for each index of pairs of batch axes.
 
     dimension_numbers: ((lhs contracting, rhs contracting), (lhs batch, rhs batch)), axes of equal
         sizes in pairs. Negative axes count from the end.
+    precision: a lower bound on the accuracy, which all executors exceed. See `Precision`.
     Shapes: the result has the batch axes, then the other axes of lhs, then those of rhs.
     Dtypes: any numeric, one for both; sums of bools are logical. With preferred_element_type the
         result has that dtype, at least as wide as the operands, which may then differ. Products of
         16-bit floats are summed in float32 and rounded once.
-    Raises: ShapeError when sizes differ, AxisError for axes that do not exist, DtypeError.
+    Raises: ShapeError when sizes differ, AxisError for axes that do not exist, DtypeError;
+        OptionError for another precision.
     """
+    check_precision("dot_general", precision)
     x, y = as_operand(lhs, "dot_general"), as_operand(rhs, "dot_general")
     try:
         (lhs_contract, rhs_contract), (lhs_batch, rhs_batch) = dimension_numbers
@@ -286,14 +292,16 @@ def dot(
     rhs: ArrayLike,
     *,
     dimension_numbers: Sequence[Sequence[Sequence[int]]] | None = None,
+    precision: PrecisionLike = None,
     preferred_element_type: DtypeLike = None,
 ) -> Array:
     """Product of vectors and matrices: the last axis of lhs is contracted with the first of rhs.
 
     Shapes: each operand has rank 1 or 2, unless dimension_numbers are given, which are those of
-    `dot_general`.
-    Raises: ShapeError for other ranks and when the sizes differ, DtypeError.
+    `dot_general`, as are the other options.
+    Raises: ShapeError for other ranks and when the sizes differ, DtypeError, OptionError.
     """
+    check_precision("dot", precision)
     x, y = as_operand(lhs, "dot"), as_operand(rhs, "dot")
     if dimension_numbers is None:
         if x.ndim not in (1, 2) or y.ndim not in (1, 2):
@@ -305,12 +313,15 @@ def dot(
     return dot_general(x, y, dimension_numbers, preferred_element_type=preferred_element_type)
 
 
-def batch_matmul(lhs: ArrayLike, rhs: ArrayLike) -> Array:
+def batch_matmul(lhs: ArrayLike, rhs: ArrayLike, precision: PrecisionLike = None) -> Array:
     """Matrix products of two stacks of matrices.
 
     Shapes: (..., m, k) and (..., k, n) -> (..., m, n), with equal leading axes.
-    Raises: ShapeError for ranks below 2, unequal ranks or sizes that differ; DtypeError.
+    precision: as of `dot_general`.
+    Raises: ShapeError for ranks below 2, unequal ranks or sizes that differ; DtypeError,
+        OptionError.
     """
+    check_precision("batch_matmul", precision)
     x, y = as_operand(lhs, "batch_matmul"), as_operand(rhs, "batch_matmul")
     if x.ndim != y.ndim or x.ndim < 2:
         raise ShapeError(

@@ -13,18 +13,21 @@ from typing import Any, final
 import numpy as np
 
 from fstensor import dtypes, ops
-from fstensor.array import Array, ArrayLike, lift
+from fstensor.array import Array, ArrayLike, DtypeLike, lift
 from fstensor.core.aval import ShapedArray
 from fstensor.core.primitive import ZERO, Linear, Value, primitive
+from fstensor.core.tape import sum_of_tapes
 from fstensor.errors import DtypeError, OptionError
 from fstensor.ops.families import (
     FLOAT,
     INEXACT,
     NUMBER,
+    NUMERIC,
     ORDERED,
     Binary,
     Discrete,
     Elementwise,
+    Kind,
     Unary,
     beside,
     binary,
@@ -63,6 +66,11 @@ class _Sum(_JointlyLinear):
 @primitive("add_any")
 class AddAny(_Sum):
     """Sum of two tangents or cotangents; what transforms use to accumulate."""
+
+    takes = Kind("a numeric dtype", lambda d: NUMERIC.contains(d) or d == dtypes.tape)
+
+    def impl(self, xp: Any, x: Any, y: Any) -> Any:
+        return sum_of_tapes(x, y) if x.dtype == dtypes.tape else xp.add(x, y)
 
 
 @final
@@ -243,7 +251,9 @@ class Clamp(Elementwise):
     takes = ORDERED
 
     def impl(self, xp: Any, low: Any, x: Any, high: Any) -> Any:
-        return xp.minimum(xp.maximum(x, low), high)
+        if x.dtype.isbuiltin != 1:  # of these, clip makes float32
+            return xp.minimum(xp.maximum(x, low), high)
+        return xp.clip(x, low, high)
 
     def tangent(self, i: int, t: Array, out: Array, *args: Value) -> Array:
         low, x, high = args
@@ -278,15 +288,36 @@ class NextAfter(Binary):
         return xp.nextafter(x, y)
 
 
+_nextafter = binary(NextAfter)
+
+
+def nextafter(x1: ArrayLike, x2: ArrayLike) -> Array:
+    """Elementwise next float after x1 in the direction of x2."""
+    return _nextafter(x1, x2)
+
+
 @final
 @primitive("sign")
-class Sign(Discrete):
+class Sign(Unary):
     """Elementwise sign: -1, 0 or 1; x / |x| for complex numbers; NaN stays."""
 
     takes = NUMBER
 
     def impl(self, xp: Any, x: Any) -> Any:
         return xp.sign(x)
+
+    def derive(self, t: Array, out: Array, x: Array) -> Value:
+        """Constant between jumps; of a complex number only what turns it shows.
+
+        With s = x / |x|: ds = i s Im(conj(s) dx) / |x|, and 0 at the origin. JAX has 0 everywhere.
+        """
+        if not dtypes.is_complex(x.dtype):
+            return ZERO
+        size = abs(x)
+        zero = constant(0, size)
+        safe = ops.logical.where(ops.logical.eq(size, zero), constant(1, size), size)
+        turn = div(ops.convert.imag(mul(ops.convert.conj(out), t)), safe)
+        return mul(mul(out, constant(1j, x)), ops.convert.convert_element_type(turn, x.dtype))
 
 
 @final
@@ -547,10 +578,26 @@ add_any = binary(AddAny)
 neg = unary(Neg)
 add = binary(Add)
 sub = binary(Sub)
-mul = binary(Mul)
+def mul(x: ArrayLike, y: ArrayLike, *, out_dtype: DtypeLike = None) -> Array:
+    """x * y. A Python scalar takes the dtype of the other operand.
+
+    out_dtype: the dtype to which both operands are converted first.
+    Raises: DtypeError when the dtypes differ and out_dtype is not given; ShapeError.
+    """
+    # What `binary` makes, written out: this is the operation that is called most.
+    if isinstance(x, Array):
+        if not isinstance(y, Array):
+            y = beside(y, x, "mul")
+    elif isinstance(y, Array):
+        x = beside(x, y, "mul")
+    if out_dtype is not None:
+        x, y = (ops.convert.convert_element_type(z, out_dtype) for z in (x, y))
+    return _MUL.bind(x, y)
+
+
+_MUL = Mul()
 div = binary(Div)
 rem = binary(Rem)
-nextafter = binary(NextAfter)
 max = binary(Max)
 min = binary(Min)
 sign = unary(Sign)

@@ -10,8 +10,10 @@ decomposition" (2016).
 
 from __future__ import annotations
 
+import sys
 from abc import abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, final
 
 import numpy as np
@@ -27,7 +29,7 @@ from fstensor.ops.dot import batch_matmul
 from fstensor.ops.elementwise import add, add_any, div, mul, neg, sub
 from fstensor.ops.families import Kind, check_same_dtype, constant
 from fstensor.ops.index import batch_first
-from fstensor.ops.logical import eq, ge, gt, le, where
+from fstensor.ops.logical import eq, ge, gt, le, lt, where
 from fstensor.ops.reduce import reduce_sum
 from fstensor.ops.shape import (
     broadcast_in_dim,
@@ -81,10 +83,28 @@ class OfMatrices(Primitive):
         return out, [0] * len(out) if self.multiple_results else 0
 
 
+def _refusals(xp: Any) -> AbstractContextManager[Any]:
+    """A context in which `xp` raises LinAlgError for a matrix that it cannot treat.
+
+    NumPy always does. CuPy would give arbitrary numbers, for to know better it must wait for the
+    GPU; `import cupy` loads `cupyx`, which tells it to.
+    """
+    cupyx = sys.modules.get("cupyx")
+    return nullcontext() if xp is np or cupyx is None else cupyx.errstate(linalg="raise")
+
+
 def check_square(what: str, a: ShapedArray) -> None:
     LAPACK.check(what, a)
     if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
         raise ShapeError(f"{what}: takes square matrices (..., n, n), got {a}")
+
+
+def check_matrix(what: str, a: ShapedArray) -> tuple[tuple[int, ...], int, int]:
+    """The leading axes and the sizes of matrices. Raises: DtypeError, ShapeError."""
+    LAPACK.check(what, a)
+    if a.ndim < 2:
+        raise ShapeError(f"{what}: takes matrices (..., m, n), got {a}")
+    return a.shape[:-2], a.shape[-2], a.shape[-1]
 
 
 # What rules are made of: the algebra of stacks of matrices.
@@ -123,9 +143,9 @@ def lower_triangle(x: Array, strict: bool = False) -> Array:
     return where((gt if strict else ge)(*_grid(x)), x, constant(0, x))
 
 
-def upper_triangle(x: Array) -> Array:
-    """`x` with zeros below the diagonal."""
-    return where(le(*_grid(x)), x, constant(0, x))
+def upper_triangle(x: Array, strict: bool = False) -> Array:
+    """`x` with zeros below the diagonal, and on it when strict."""
+    return where((lt if strict else le)(*_grid(x)), x, constant(0, x))
 
 
 def diagonal_part(x: Array) -> Array:
@@ -178,6 +198,29 @@ def hermitian_from(x: Array, lower: bool) -> Array:
 
 # Linear systems
 
+# How many rows or columns are eliminated one by one before a product of matrices treats the rest.
+BLOCK = 32
+
+
+def forward_substitution(xp: Any, a: Any, b: Any, unit_diagonal: bool) -> Any:
+    """A new buffer x with a x = b, of the lower triangles of `a`; no more than those is read.
+
+    Neither NumPy nor CuPy solves for stacks of triangles.
+    """
+    a, x = xp.ascontiguousarray(a), xp.array(b, order="C")
+    n = a.shape[-1]
+    for start in range(0, n, BLOCK):
+        end = min(start + BLOCK, n)
+        for i in range(start, end):
+            row = x[..., i : i + 1, :]
+            if i > start:
+                row -= xp.matmul(a[..., i : i + 1, start:i], x[..., start:i, :])
+            if not unit_diagonal:
+                row /= a[..., i : i + 1, i : i + 1]
+        if end < n:
+            x[..., end:, :] -= xp.matmul(a[..., end:, start:end], x[..., start:end, :])
+    return x
+
 
 @final
 @primitive("triangular_solve")
@@ -199,25 +242,18 @@ class TriangularSolve(OfMatrices):
         return ShapedArray(b.shape, b.dtype)
 
     def evaluate(self, xp: Any, a: Any, b: Any) -> Any:
-        # To the left of x, and not transposed.
+        # To the left of x, not transposed, and lower: an upper triangle is one when reversed.
         lower = self.lower
         if self.transpose_a == self.left_side:
             a, lower = a.swapaxes(-1, -2), not lower
         if not self.left_side:
             b = b.swapaxes(-1, -2)
-        offset = 1 if self.unit_diagonal else 0
-        a = xp.tril(a, -offset) if lower else xp.triu(a, offset)
         if self.conjugate_a:
             a = xp.conj(a)
-        if self.unit_diagonal:
-            a = a + xp.eye(a.shape[-1], dtype=a.dtype)
-        # NumPy has no solver for triangles. But the LU decomposition of an upper triangle is
-        # itself, without pivots, so that what is left is back substitution. Reversed, a lower
-        # triangle is an upper one.
-        if lower:
+        if not lower:
             a, b = a[..., ::-1, ::-1], b[..., ::-1, :]
-        x = xp.linalg.solve(a, b)
-        if lower:
+        x = forward_substitution(xp, a, b, self.unit_diagonal)
+        if not lower:
             x = x[..., ::-1, :]
         return x if self.left_side else x.swapaxes(-1, -2)
 
@@ -234,11 +270,7 @@ class TriangularSolve(OfMatrices):
 
     def _op(self, t: Array) -> Array:
         """Op of the part of `t` that is read."""
-        strict = self.unit_diagonal
-        if self.lower:
-            t = lower_triangle(t, strict)
-        else:
-            t = matrix_transpose(lower_triangle(matrix_transpose(t), strict))
+        t = (lower_triangle if self.lower else upper_triangle)(t, strict=self.unit_diagonal)
         t = matrix_transpose(t) if self.transpose_a else t
         return conjugated(t) if self.conjugate_a else t
 
@@ -279,12 +311,14 @@ def triangular_solve(
     Shapes: a (..., n, n), b (..., m, n) or, left_side, (..., n, m); a vector (..., n) is one row,
     or one column. The result has the shape of b.
     Dtypes: float32, float64, complex64 or complex128, one for both.
-    A zero on the diagonal makes all of x NaN. Raises: ShapeError, DtypeError.
+    A zero on the diagonal is divided by, which gives infinities and NaN. Raises: ShapeError,
+    DtypeError.
     """
     x, y = lift(a, what="triangular_solve"), lift(b, what="triangular_solve")
     vector = y.ndim == x.ndim - 1
     if vector:
         y = expand_dims(y, (y.ndim if left_side else y.ndim - 1,))
+    conjugate_a = conjugate_a and dtypes.is_complex(x.dtype)
     solver = TriangularSolve(conjugate_a, left_side, lower, transpose_a, unit_diagonal)
     out = solver.bind(x, y)
     return squeeze(out, (out.ndim - 1 if left_side else out.ndim - 2,)) if vector else out
@@ -301,7 +335,8 @@ class Solve(OfMatrices):
         return ShapedArray(b.shape, b.dtype)
 
     def evaluate(self, xp: Any, a: Any, b: Any) -> Any:
-        return xp.linalg.solve(a, b)
+        with _refusals(xp):
+            return xp.linalg.solve(a, b)
 
     def jvp(self, primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Any, Any]:
         # a x = b  =>  a' x + a x' = b'  (Giles, 2.3.1)
@@ -340,7 +375,8 @@ class Cholesky(OfMatrices):
         return ShapedArray(a.shape, a.dtype)
 
     def evaluate(self, xp: Any, a: Any) -> Any:
-        return xp.linalg.cholesky(a)
+        with _refusals(xp):
+            return xp.linalg.cholesky(a)
 
     def jvp(self, primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Any, Any]:
         # a' = L' L^H + L L'^H. From both sides: L^-1 a' L^-H = M + M^H with M = L^-1 L', which is
@@ -356,15 +392,15 @@ class Cholesky(OfMatrices):
         return low, batch_matmul(low, add(lower_triangle(both, strict=True), middle))
 
 
-def cholesky(a: ArrayLike, *, symmetrize_input: bool = True) -> Array:
-    """The lower triangle L with L L^H = a, of Hermitian positive definite matrices.
+def cholesky(x: ArrayLike, *, symmetrize_input: bool = True) -> Array:
+    """The lower triangle L with L L^H = x, of Hermitian positive definite matrices.
 
-    symmetrize_input: factor (a + a^H) / 2, so that the gradient is Hermitian; else the lower
-        triangle of `a` alone is read, and the gradient lies there.
+    symmetrize_input: factor (x + x^H) / 2, so that the gradient is Hermitian; else the lower
+        triangle of `x` alone is read, and the gradient lies there.
     Shapes: (..., n, n). Dtypes: float32, float64, complex64 or complex128.
     NaN where a matrix is not positive definite. Raises: ShapeError, DtypeError.
     """
-    x = lift(a, what="cholesky")
+    x = lift(x, what="cholesky")
     return Cholesky().bind(symmetrized("cholesky", x) if symmetrize_input else x)
 
 

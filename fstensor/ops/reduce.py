@@ -274,8 +274,8 @@ R = TypeVar("R", bound=Reduction)
 def _reduction(cls: type[R], summary: str) -> Callable[[ArrayLike, Sequence[int]], Array]:
     """The function that applies a reduction over axes; over none it returns the operand."""
 
-    def function(x: ArrayLike, axes: Sequence[int]) -> Array:
-        x = lift(x, what=cls.name)
+    def function(operand: ArrayLike, axes: Sequence[int]) -> Array:
+        x = lift(operand, what=cls.name)
         chosen = normalize_axes(tuple(axes), x.ndim, cls.name)
         return cls(chosen).bind(x) if chosen else x  # type: ignore[call-arg]
 
@@ -286,21 +286,21 @@ def _reduction(cls: type[R], summary: str) -> Callable[[ArrayLike, Sequence[int]
 
 reduce_sum = _reduction(
     ReduceSum,
-    """Sum of `x` over `axes`. No axes: `x` itself. Small floats are summed in float32.
+    """Sum of `operand` over `axes`. Small floats are summed in float32. No axes: the operand.
 
     Raises: AxisError for an axis that does not exist.
     """,
 )
 reduce_prod = _reduction(
     ReduceProd,
-    """Product of `x` over `axes`. No axes: `x` itself. The gradient holds at zeros too.
+    """Product of `operand` over `axes`. The gradient holds at zeros too. No axes: the operand.
 
     Raises: AxisError for an axis that does not exist.
     """,
 )
 reduce_max = _reduction(
     ReduceMax,
-    """Maximum of `x` over `axes`, NaN when an element is. No axes: `x` itself.
+    """Maximum of `operand` over `axes`, NaN when an element is. No axes: the operand itself.
 
     Raises: ShapeError for an axis without elements, AxisError for one that does not exist,
     DtypeError for complex numbers.
@@ -308,7 +308,7 @@ reduce_max = _reduction(
 )
 reduce_min = _reduction(
     ReduceMin,
-    """Minimum of `x` over `axes`, NaN when an element is. No axes: `x` itself.
+    """Minimum of `operand` over `axes`, NaN when an element is. No axes: the operand itself.
 
     Raises: ShapeError for an axis without elements, AxisError for one that does not exist,
     DtypeError for complex numbers.
@@ -316,23 +316,23 @@ reduce_min = _reduction(
 )
 reduce_and = _reduction(
     ReduceAnd,
-    """Bitwise and of `x` over `axes`, logical for bools. No axes: `x` itself.
+    """Bitwise and of `operand` over `axes`, logical for bools. No axes: the operand itself.
 
-    Raises: DtypeError unless `x` is of an integer dtype or bool; AxisError.
+    Raises: DtypeError unless it is of an integer dtype or bool; AxisError.
     """,
 )
 reduce_or = _reduction(
     ReduceOr,
-    """Bitwise or of `x` over `axes`, logical for bools. No axes: `x` itself.
+    """Bitwise or of `operand` over `axes`, logical for bools. No axes: the operand itself.
 
-    Raises: DtypeError unless `x` is of an integer dtype or bool; AxisError.
+    Raises: DtypeError unless it is of an integer dtype or bool; AxisError.
     """,
 )
 reduce_xor = _reduction(
     ReduceXor,
-    """Bitwise exclusive or of `x` over `axes`, logical for bools. No axes: `x` itself.
+    """Bitwise exclusive or of `operand` over `axes`, logical for bools. No axes: the operand.
 
-    Raises: DtypeError unless `x` is of an integer dtype or bool; AxisError.
+    Raises: DtypeError unless it is of an integer dtype or bool; AxisError.
     """,
 )
 

@@ -10,9 +10,18 @@ from typing import Any, final
 import numpy as np
 
 from fstensor import dtypes, ops
-from fstensor.array import Array, ArrayLike, DtypeLike, lift, normalize_axes, normalize_axis
+from fstensor.array import (
+    Array,
+    ArrayLike,
+    ConcreteArray,
+    DtypeLike,
+    lift,
+    normalize_axes,
+    normalize_axis,
+)
 from fstensor.core.aval import ShapedArray
 from fstensor.core.primitive import MappedAxis, Primitive, Value, primitive
+from fstensor.core.tape import zero_tapes
 from fstensor.errors import ShapeError
 from fstensor.ops.families import NUMBER, Structural
 
@@ -54,7 +63,8 @@ class BroadcastInDim(Structural):
         spread = [1] * len(self.shape)
         for n, d in zip(x.shape, self.broadcast_dimensions, strict=True):
             spread[d] = n
-        return xp.broadcast_to(x.reshape(spread), self.shape)
+        x = x.reshape(spread)
+        return x if x.shape == self.shape else xp.broadcast_to(x, self.shape)
 
     def transpose(self, ct: Array, x: Value) -> Sequence[Value]:
         dims = self.broadcast_dimensions
@@ -71,24 +81,24 @@ class BroadcastInDim(Structural):
 
 
 def broadcast_in_dim(
-    x: ArrayLike, shape: Sequence[int], broadcast_dimensions: Sequence[int]
+    operand: ArrayLike, shape: Sequence[int], broadcast_dimensions: Sequence[int]
 ) -> Array:
-    """Place the axes of `x` among those of a larger array, and repeat it along the others.
+    """Place the axes of `operand` among those of a larger array, and repeat it along the others.
 
-    Shapes: axis i of x becomes axis broadcast_dimensions[i] of the result; it has the same size
-    there, or size 1.
+    Shapes: axis i of operand becomes axis broadcast_dimensions[i] of the result; it has the same
+    size there, or size 1.
     Raises: ShapeError when they do not fit.
     """
-    x = lift(x)
+    x = lift(operand)
     target, dims = tuple(shape), tuple(broadcast_dimensions)
     if x.shape == target and dims == tuple(range(len(target))):
         return x
     return BroadcastInDim(target, dims).bind(x)
 
 
-def expand_dims(x: ArrayLike, dimensions: Sequence[int]) -> Array:
+def expand_dims(array: ArrayLike, dimensions: Sequence[int]) -> Array:
     """Insert axes of size 1, at positions `dimensions` of the result."""
-    x = lift(x)
+    x = lift(array)
     rank = x.ndim + len(dimensions)
     added = normalize_axes(tuple(dimensions), rank, "expand_dims")
     if not added:
@@ -114,6 +124,8 @@ def full(shape: Sequence[int], value: ArrayLike, dtype: np.dtype[Any]) -> Array:
 
 def zeros_of(aval: ShapedArray) -> Array:
     """The zero tangent or cotangent of type `aval`."""
+    if aval.dtype == dtypes.tape:
+        return ConcreteArray(zero_tapes(aval.shape), aval)
     return full(aval.shape, 0, aval.dtype)
 
 
@@ -144,12 +156,18 @@ class Reshape(Structural):
         return Reshape((axis.size, *self.new_sizes)).bind(moveaxis(args[0], dims[0], 0)), 0
 
 
-def reshape(x: ArrayLike, new_sizes: Sequence[int]) -> Array:
-    """The elements of `x` in row-major order, in shape `new_sizes`.
+def reshape(
+    operand: ArrayLike, new_sizes: Sequence[int], dimensions: Sequence[int] | None = None
+) -> Array:
+    """The elements of `operand` in row-major order, in shape `new_sizes`.
 
-    Raises: ShapeError when the number of elements differs.
+    dimensions: the order of the axes, slowest first, in which to read the elements; that of
+        `operand` by default.
+    Raises: ShapeError when the number of elements differs, or `dimensions` does not fit.
     """
-    x, target = lift(x), tuple(new_sizes)
+    x, target = lift(operand), tuple(new_sizes)
+    if dimensions is not None:
+        x = transpose(x, dimensions)
     return x if x.shape == target else Reshape(target).bind(x)
 
 
@@ -182,12 +200,12 @@ class Transpose(Structural):
         return transpose(args[0], (d, *kept)), 0
 
 
-def transpose(x: ArrayLike, permutation: Sequence[int]) -> Array:
-    """Reorder axes: axis i of the result is axis permutation[i] of `x`.
+def transpose(operand: ArrayLike, permutation: Sequence[int]) -> Array:
+    """Reorder axes: axis i of the result is axis permutation[i] of `operand`.
 
     Raises: ShapeError when `permutation` does not name each axis once.
     """
-    x, order = lift(x), tuple(permutation)
+    x, order = lift(operand), tuple(permutation)
     return x if order == tuple(range(x.ndim)) else Transpose(order).bind(x)
 
 
@@ -228,12 +246,12 @@ class Squeeze(Structural):
         return Squeeze(tuple([d + 1 for d in self.dimensions])).bind(x), 0
 
 
-def squeeze(x: ArrayLike, dimensions: Sequence[int]) -> Array:
+def squeeze(array: ArrayLike, dimensions: Sequence[int]) -> Array:
     """Drop the axes `dimensions`, each of size 1.
 
     Raises: AxisError for an axis that does not exist, ShapeError when its size is not 1.
     """
-    x = lift(x)
+    x = lift(array)
     dims = tuple(sorted(normalize_axes(tuple(dimensions), x.ndim, "squeeze")))
     return Squeeze(dims).bind(x) if dims else x
 
@@ -254,7 +272,7 @@ class Iota(Primitive):
         spread = [1] * len(self.shape)
         spread[self.dimension] = self.shape[self.dimension]
         values = xp.arange(self.shape[self.dimension]).astype(self.dtype).reshape(spread)
-        return xp.broadcast_to(values, self.shape)
+        return values if values.shape == self.shape else xp.broadcast_to(values, self.shape)
 
 
 def broadcasted_iota(dtype: DtypeLike, shape: Sequence[int], dimension: int) -> Array:

@@ -33,6 +33,38 @@ def _ordered(key: Any) -> Any:
     return key if key.dtype.isbuiltin == 1 else key.astype(np.float32)
 
 
+def _equals_differ(key: Any) -> bool:
+    """Whether stability can be seen in sorted keys: elements that are equal, but not the same."""
+    if key.dtype.kind == "f":
+        return bool((np.signbit(key) & (key == 0)).any())
+    return key.dtype.kind == "c"
+
+
+_LEAST_UNSTABLE = 4096  # elements; for fewer the repair costs more than it saves
+
+
+def _stable_order(key: Any) -> Any:
+    """The stable order of a vector, by NumPy's unstable sort, which is about twice as fast.
+
+    Where neighbors in the unstable order are equal, they are put in the order of their places.
+    """
+    n = key.size
+    if n < _LEAST_UNSTABLE or key.dtype.kind == "c":
+        return np.argsort(key, kind="stable")
+    order = np.argsort(key)
+    ordered = key[order]
+    equal = ordered[1:] == ordered[:-1]
+    if key.dtype.kind == "f":
+        equal |= np.isnan(ordered[:-1])  # and so is the next
+    if not equal.any():
+        return order
+    first = np.concatenate(([True], ~equal))  # of its run of equals
+    tied = np.flatnonzero(np.concatenate((equal, [False])) | ~first)
+    run = np.cumsum(first)[tied]
+    order[tied] = np.sort(run * n + order[tied]) % n
+    return order
+
+
 @final
 @primitive("sort")
 class Sort(Primitive):
@@ -65,7 +97,11 @@ class Sort(Primitive):
     def impl(self, xp: Any, *xs: Any) -> Any:
         if len(xs) == 1:
             key = _ordered(xs[0])
-            return [xp.sort(key, self.dimension, kind="stable").astype(xs[0].dtype, copy=False)]
+            kind = "stable" if xp is not np or _equals_differ(key) else None
+            return [xp.sort(key, self.dimension, kind=kind).astype(xs[0].dtype, copy=False)]
+        if xp is np and xs[0].ndim == 1 and self.num_keys == 1:
+            order = _stable_order(_ordered(xs[0]))
+            return [x[order] for x in xs]
         order = None
         for key in reversed(xs[: self.num_keys]):
             # Each key's stable order keeps that of the later keys among its equals.

@@ -1,7 +1,10 @@
-"""The error function, the gamma function's logarithm, and their kin.
+"""The error function, the normal distribution, the gamma function and its logarithm.
 
 NumPy has none of these, so each `impl` evaluates an approximation that its docstring names. It does
 so in float64 whatever the dtype, so that narrower results are correctly rounded but for rare ties.
+
+Tables whose source is not named were made for this file: they interpolate the function, computed to
+70 digits, at Chebyshev points, with as many terms as float64 can tell apart.
 """
 
 from __future__ import annotations
@@ -13,10 +16,12 @@ from typing import Any, final
 
 import numpy as np
 
+from fstensor import ops
 from fstensor.array import Array
 from fstensor.core.primitive import primitive
-from fstensor.ops.elementwise import add, div, mul, neg, square, sub
-from fstensor.ops.families import FLOAT, Binary, Unary, binary, constant, unary
+from fstensor.ops import doubled
+from fstensor.ops.elementwise import div, mul, neg, square, sub
+from fstensor.ops.families import FLOAT, Unary, constant, unary
 from fstensor.ops.transcendental import exp
 
 
@@ -30,7 +35,24 @@ class Special(Unary):
         """The function of a vector of float64 numbers."""
 
     def impl(self, xp: Any, x: Any) -> Any:
-        return self.evaluate(xp, x.astype(np.float64).reshape(-1)).astype(x.dtype).reshape(x.shape)
+        out = in_blocks(xp, self.evaluate, x.astype(np.float64).reshape(-1))
+        return out.astype(x.dtype).reshape(x.shape)
+
+
+# Many steps over vectors of this size stay in the processor's cache.
+_BLOCK = 1 << 15
+
+
+def in_blocks(xp: Any, function: Callable[..., Any], *vectors: Any) -> Any:
+    """function(xp, *vectors), a block at a time on the CPU."""
+    size = vectors[0].size
+    if xp is not np or size <= _BLOCK:
+        return function(xp, *vectors)
+    out = np.empty(size)
+    for start in range(0, size, _BLOCK):
+        block = slice(start, start + _BLOCK)
+        out[block] = function(xp, *[v[block] for v in vectors])
+    return out
 
 
 def by_pieces(
@@ -51,13 +73,22 @@ def polynomial(coefficients: Sequence[float], x: Any) -> Any:
     return out
 
 
+def chebyshev(coefficients: Sequence[float], t: Any) -> Any:
+    """The sum of c_k T_k(t) of Chebyshev's polynomials, by Clenshaw's recurrence."""
+    high, higher = coefficients[-1], 0.0
+    for c in reversed(coefficients[1:-1]):
+        high, higher = 2 * t * high - higher + c, high
+    return t * high - higher + coefficients[0]
+
+
 @final
 @primitive("erf")
 class Erf(Special):
     """Elementwise error function, 2/sqrt(pi) times the integral of exp(-s^2) from 0 to x.
 
-    Rational approximations of W. J. Cody, Rational Chebyshev approximations for the error function,
-    Mathematics of Computation 23 (1969), with the coefficients of his CALERF.
+    Near 0 by a rational approximation of W. J. Cody, Rational Chebyshev approximations for the
+    error function, Mathematics of Computation 23 (1969); else from erfcx, approximated as M. M.
+    Shepherd and J. G. Laframboise do in Mathematics of Computation 36 (1981).
     """
 
     def evaluate(self, xp: Any, x: Any) -> Any:
@@ -91,7 +122,6 @@ class Erfc(Special):
 
 
 _ERF_INNER = 0.46875
-_ERF_FAR = 4.0
 _ERFC_IS_ZERO = 28.0
 
 
@@ -105,23 +135,21 @@ def _erf_outer(xp: Any, x: Any) -> Any:
 
 
 def _erfc_outer(xp: Any, x: Any) -> Any:
-    """Function erfc of numbers above 0.46875, as exp(-x^2) times a rational function."""
+    """Function erfc of numbers above 0.46875."""
     x = xp.minimum(x, _ERFC_IS_ZERO)
-    ratio = by_pieces(xp, x, [(x <= _ERF_FAR, _erfc_ratio_near), (x > _ERF_FAR, _erfc_ratio_far)])
-    # x^2 in two parts, the first one exact: the rounding error of x^2 would grow under exp.
-    coarse = xp.trunc(x * 16) / 16
-    rest = (x - coarse) * (x + coarse)
-    return xp.exp(-coarse * coarse) * xp.exp(-rest) * ratio
+    return _gaussian(xp, x) * _erfcx(xp, x)
 
 
-def _erfc_ratio_near(xp: Any, x: Any) -> Any:
-    return polynomial(_CODY_C, x) / polynomial(_CODY_D, x)
+def _gaussian(xp: Any, x: Any, factor: float = 1.0) -> Any:
+    """exp(-factor x^2), without the rounding error of x^2; factor is a power of two."""
+    square, rest = doubled.two_product(x, x)
+    size = xp.exp(-factor * square)
+    return size - size * (factor * rest)
 
 
-def _erfc_ratio_far(xp: Any, x: Any) -> Any:
-    s = 1 / (x * x)
-    series = s * polynomial(_CODY_P, s) / polynomial(_CODY_Q, s)
-    return (1 / math.sqrt(math.pi) - series) / x
+def _erfcx(xp: Any, x: Any) -> Any:
+    """For x >= 0: (1 + 2x) erfcx(x) is smooth in t = (x - 3) / (x + 3), up to infinity."""
+    return 0.5 * chebyshev(_ERFCX, 1 - 6 / (x + 3)) / (x + 0.5)
 
 
 # fmt: off
@@ -133,23 +161,14 @@ _CODY_B = (
     1.0, 2.36012909523441209e1, 2.44024637934444173e2, 1.28261652607737228e3,
     2.84423683343917062e3,
 )
-_CODY_C = (
-    2.15311535474403846e-8, 5.64188496988670089e-1, 8.88314979438837594e0, 6.61191906371416295e1,
-    2.98635138197400131e2, 8.81952221241769090e2, 1.71204761263407058e3, 2.05107837782607147e3,
-    1.23033935479799725e3,
-)
-_CODY_D = (
-    1.0, 1.57449261107098347e1, 1.17693950891312499e2, 5.37181101862009858e2,
-    1.62138957456669019e3, 3.29079923573345963e3, 4.36261909014324716e3, 3.43936767414372164e3,
-    1.23033935480374942e3,
-)
-_CODY_P = (
-    1.63153871373020978e-2, 3.05326634961232344e-1, 3.60344899949804439e-1, 1.25781726111229246e-1,
-    1.60837851487422766e-2, 6.58749161529837803e-4,
-)
-_CODY_Q = (
-    1.0, 2.56852019228982242e0, 1.87295284992346047e0, 5.27905102951428412e-1,
-    6.05183413124413191e-2, 2.33520497626869185e-3,
+_ERFCX = (
+    1.17756257419656, 0.005353904539615676, -0.09377550342284209, 0.05436652555744322,
+    -0.018976596707845208, 0.004453426061462712, -0.0006335531710553147, 1.7661719523171593e-05,
+    1.2841532864056671e-05, -2.0072285659059913e-06, -1.807522790414837e-07, 7.549828343825093e-08,
+    1.885668523838603e-09, -2.699519049798364e-09, -1.460079119939105e-11, 1.0361607445969489e-10,
+    1.475715976623473e-12, -4.277340064396911e-12, -2.07922492859799e-13, 1.8134502003176963e-13,
+    1.973425574544739e-14, -7.287943737592673e-15, -1.5169878690228116e-15, 2.3514112258781403e-16,
+    1.0006111691821667e-16,
 )
 # fmt: on
 
@@ -211,8 +230,7 @@ class Erfcx(Special):
             x,
             [
                 (x >= 0, _erfcx),
-                # Every x below -27 overflows.
-                (x < 0, lambda xp, x: 2 * xp.exp(xp.maximum(x, -30) ** 2) - _erfcx(xp, -x)),
+                (x < 0, _erfcx_left),
             ],
         )
 
@@ -221,17 +239,39 @@ class Erfcx(Special):
         return mul(t, slope)
 
 
-def _erfcx(xp: Any, x: Any) -> Any:
-    """For x >= 0."""
-    return by_pieces(
-        xp,
-        x,
-        [
-            (x <= _ERF_INNER, lambda xp, x: xp.exp(x * x) * (1 - _erf_inner(xp, x))),
-            ((x > _ERF_INNER) & (x <= _ERF_FAR), _erfc_ratio_near),
-            (x > _ERF_FAR, _erfc_ratio_far),
-        ],
-    )
+def _erfcx_left(xp: Any, x: Any) -> Any:
+    x = xp.maximum(x, -30)  # every x below -27 overflows
+    square, rest = doubled.two_product(x, x)
+    return 2 * doubled.exp(xp, (square, rest)) - _erfcx(xp, -x)
+
+
+@final
+@primitive("ndtr")
+class Ndtr(Special):
+    """Elementwise standard normal distribution function, accurate in its left tail."""
+
+    def evaluate(self, xp: Any, x: Any) -> Any:
+        size = xp.abs(x) * math.sqrt(0.5)
+        inner = size <= _ERF_INNER
+        pieces = [
+            (inner, lambda xp, x: 0.5 + 0.5 * _erf_inner(xp, x * math.sqrt(0.5))),
+            (~inner & (x > 0), lambda xp, x: 1 - _ndtr_tail(xp, x)),
+            (~inner & (x < 0), lambda xp, x: _ndtr_tail(xp, -x)),
+        ]
+        return by_pieces(xp, x, pieces)
+
+    def derive(self, t: Array, out: Array, x: Array) -> Array:
+        density = exp(mul(constant(-0.5, x), square(x)))
+        return mul(t, mul(constant(1 / math.sqrt(2 * math.pi), x), density))
+
+
+_NDTR_IS_ZERO = 40.0
+
+
+def _ndtr_tail(xp: Any, x: Any) -> Any:
+    """The probability of more than x, for x >= 0."""
+    x = xp.minimum(x, _NDTR_IS_ZERO)
+    return 0.5 * _gaussian(xp, x, 0.5) * _erfcx(xp, x * math.sqrt(0.5))
 
 
 @final
@@ -253,7 +293,7 @@ def _log_ndtr_left(xp: Any, x: Any) -> Any:
 
 
 def _log_ndtr_right(xp: Any, x: Any) -> Any:
-    return xp.log1p(-Erfc().evaluate(xp, x * math.sqrt(0.5)) / 2)
+    return xp.log1p(-_ndtr_tail(xp, x))
 
 
 @final
@@ -327,7 +367,7 @@ _WICHURA_F = (
 
 
 # B_2, B_4, …, B_24
-_BERNOULLI = (
+BERNOULLI = (
     1 / 6,
     -1 / 30,
     1 / 42,
@@ -344,8 +384,8 @@ _BERNOULLI = (
 
 
 def _zeta_minus_one(k: int) -> float:
-    """Riemann's zeta(k) - 1, by the Euler-Maclaurin formula from 16 on."""
-    n = 16
+    """Riemann's zeta(k) - 1, by the Euler-Maclaurin formula from 64 on."""
+    n = 64
     head = [m**-k for m in range(2, n)]
     tail = [n ** (1 - k) / (k - 1), n**-k / 2, k * n ** (-k - 1) / 12]
     tail.append(-k * (k + 1) * (k + 2) * n ** (-k - 3) / 720)
@@ -355,19 +395,17 @@ def _zeta_minus_one(k: int) -> float:
 
 
 # log gamma(2 + z) = sum over k >= 1 of c_k z^k, for |z| < 2 (Abramowitz and Stegun 6.1.33).
-_SERIES = (
+LOG_GAMMA_TAYLOR = (
     1 - 0.57721566490153286061,
     *((-1) ** k * _zeta_minus_one(k) / k for k in range(2, 29)),
 )
-_LOG_GAMMA_SERIES = (*reversed(_SERIES), 0.0)
-_DIGAMMA_SERIES = tuple(k * c for k, c in reversed(list(enumerate(_SERIES, 1))))
+_LOG_GAMMA_SERIES = (*reversed(LOG_GAMMA_TAYLOR), 0.0)
 
 # From here on, 8 terms of Stirling's series are exact to float64 (A. and S. 6.1.41, 6.3.18).
-_STIRLING_FROM = 10.0
+STIRLING_FROM = 10.0
 _LOG_GAMMA_STIRLING = tuple(
-    b / (2 * k * (2 * k - 1)) for k, b in reversed(list(enumerate(_BERNOULLI[:8], 1)))
+    b / (2 * k * (2 * k - 1)) for k, b in reversed(list(enumerate(BERNOULLI[:8], 1)))
 )
-_DIGAMMA_STIRLING = tuple(-b / (2 * k) for k, b in reversed(list(enumerate(_BERNOULLI[:8], 1))))
 
 
 @final
@@ -377,14 +415,15 @@ class Lgamma(Special):
 
     Above 10 by Stirling's series; below by log gamma(x) = log gamma(x - k) + log of the factors
     between, and the Taylor series at 2, so that the zeros at 1 and 2 are exact; for negative x by
-    gamma(x) gamma(1 - x) = pi / sin(pi x). Near the zeros at negative x the error is absolute.
+    gamma(x) gamma(-x) = -pi / (x sin(pi x)), from gamma itself down to -10. Near the zeros at
+    negative x the error is absolute.
     """
 
     def evaluate(self, xp: Any, x: Any) -> Any:
         return by_pieces(xp, x, [(x >= 0, _log_gamma), (x < 0, _log_gamma_reflected)])
 
     def derive(self, t: Array, out: Array, x: Array) -> Array:
-        return mul(t, digamma(x))
+        return mul(t, ops.polygamma.digamma(x))
 
 
 # All floats beyond are integers, where poles are: clipping there changes no result.
@@ -393,12 +432,22 @@ _MOST_NEGATIVE = -(2.0**53)
 
 def _log_gamma_reflected(xp: Any, x: Any) -> Any:
     x = xp.maximum(x, _MOST_NEGATIVE)
+    far = x <= -STIRLING_FROM
+    return by_pieces(xp, x, [(far, _log_gamma_negative), (~far, _log_abs_gamma)])
+
+
+def _log_abs_gamma(xp: Any, x: Any) -> Any:
+    return xp.log(xp.abs(_gamma_near(xp, x)))
+
+
+def _log_gamma_negative(xp: Any, x: Any) -> Any:
+    """By gamma(x) gamma(-x) = -pi / (x sin(pi x)): unlike 1 - x, -x is not rounded."""
     sine = xp.abs(xp.sin(math.pi * (x - xp.rint(x))))
-    return math.log(math.pi) - xp.log(sine) - _log_gamma(xp, 1 - x)
+    return math.log(math.pi) - xp.log(-x * sine) - _log_gamma(xp, -x)
 
 
 def _log_gamma(xp: Any, x: Any) -> Any:
-    far = x >= _STIRLING_FROM
+    far = x >= STIRLING_FROM
     return by_pieces(xp, x, [(far, _log_gamma_stirling), (~far, _log_gamma_near)])
 
 
@@ -417,7 +466,7 @@ def _log_gamma_near(xp: Any, x: Any) -> Any:
     """For x from 0 to 10: with k = rint(x), the factors between x and 2 + (x - k)."""
     k = xp.rint(x)
     factors = xp.where(k == 0, x * (1 + x), xp.where(k == 1, x, xp.ones_like(x)))
-    for j in range(1, int(_STIRLING_FROM) - 1):
+    for j in range(1, int(STIRLING_FROM) - 1):
         factors = xp.where(k >= j + 2, factors * (x - j), factors)
     logs = xp.log(factors)
     return polynomial(_LOG_GAMMA_SERIES, x - k) + xp.where(k < 2, -logs, logs)
@@ -430,125 +479,111 @@ def log_gamma_near_one(xp: Any, z: Any) -> Any:
 
 
 @final
-@primitive("digamma")
-class Digamma(Special):
-    """Elementwise derivative of log gamma; NaN at 0, -1, -2, ….
+@primitive("gamma")
+class Gamma(Special):
+    """Elementwise gamma function; NaN at -1, -2, …, and infinite with the sign of x at 0.
 
-    Computed as `lgamma` is, from the derivatives of the same series. Near its zeros the error is
-    absolute.
+    Below 10 in size from gamma(2 + z), |z| <= 1/2, and the factors between; beyond by Stirling's
+    formula, with its exponent as a pair, and for negative x by gamma(x) gamma(-x) = -pi / (x sin
+    pi x).
     """
 
     def evaluate(self, xp: Any, x: Any) -> Any:
-        return by_pieces(xp, x, [(x > 0, _digamma), (x < 0, _digamma_reflected)])
+        near = xp.abs(x) < STIRLING_FROM
+        pole = (x < 0) & (x == xp.floor(x))
+        pieces = [
+            (near & ~pole, _gamma_near),
+            (x >= STIRLING_FROM, _gamma_far),
+            (~near & ~pole & (x < 0), _gamma_negative),
+        ]
+        return by_pieces(xp, x, pieces)
 
     def derive(self, t: Array, out: Array, x: Array) -> Array:
-        return mul(t, polygamma(constant(1, x), x))
+        return mul(t, mul(out, ops.polygamma.digamma(x)))
 
 
-def _digamma_reflected(xp: Any, x: Any) -> Any:
-    fraction = x - xp.rint(x)
-    tangent = xp.tan(math.pi * fraction)
-    pole = xp.full_like(x, math.nan)
-    return _digamma(xp, 1 - x) - math.pi / xp.where(fraction == 0, pole, tangent)
+def _gamma_quotient(xp: Any, x: Any) -> tuple[Any, Any]:
+    """Numerator and denominator of gamma(x), for |x| <= 10.
 
-
-def _digamma(xp: Any, x: Any) -> Any:
-    far = x >= _STIRLING_FROM
-    return by_pieces(xp, x, [(far, _digamma_stirling), (~far, _digamma_near)])
-
-
-def _digamma_stirling(xp: Any, x: Any) -> Any:
-    inverse = 1 / x
-    s = inverse * inverse
-    return xp.log(x) - 0.5 * inverse + s * polynomial(_DIGAMMA_STIRLING, s)
-
-
-def _digamma_near(xp: Any, x: Any) -> Any:
-    """For x from 0 to 10, by psi(x) = psi(x - 1) + 1 / (x - 1)."""
+    With k = rint(x) they are gamma(2 + (x - k)) and, on one side or the other, the factors between.
+    """
     k = xp.rint(x)
-    zero = xp.zeros_like(x)
-    total = xp.where(k < 2, -1 / x, zero) + xp.where(k == 0, -1 / (1 + x), zero)
-    for j in range(1, int(_STIRLING_FROM) - 1):
-        total = total + xp.where(k >= j + 2, 1 / (x - j), zero)
-    return polynomial(_DIGAMMA_SERIES, x - k) + total
+    product, rest = xp.ones_like(x), xp.zeros_like(x)
+    for j in range(1, int(STIRLING_FROM) - 1):
+        factor = xp.where(k >= j + 2, x - j, 1.0)
+        product, error = doubled.two_product(product, factor)
+        rest = rest * factor + error
+    lowest = float(k.min()) if k.size else 2.0
+    for j in range(2 - int(lowest)):
+        factor = xp.where(k < 2 - j, x + j if j else x, 1.0)
+        product, error = doubled.two_product(product, factor)
+        rest = rest * factor + error
+    product = xp.where(product == 0, product, product + rest)  # -0 stays
+    center = polynomial(_GAMMA, x - k)
+    return xp.where(k < 2, center, center * product), xp.where(k < 2, product, 1.0)
 
 
-@final
-@primitive("zeta")
-class Zeta(Binary):
-    """Elementwise Hurwitz zeta function, the sum over k >= 0 of (q + k)^-x, for x > 1.
-
-    Infinite at x = 1 and at q = 0, -1, …; NaN for x < 1, for other negative q unless x is an
-    integer, and for q below -90. By the Euler-Maclaurin formula (F. Johansson, Rigorous
-    high-precision computation of the Hurwitz zeta function, 2015, equation 5).
-    Only q has a derivative, as in JAX.
-    """
-
-    takes = FLOAT
-
-    def impl(self, xp: Any, x: Any, y: Any) -> Any:
-        return _hurwitz_zeta(xp, x.astype(np.float64), y.astype(np.float64)).astype(x.dtype)
-
-    def derive_y(self, t: Array, out: Array, x: Array, y: Array) -> Array:
-        return mul(t, mul(neg(x), zeta(add(x, constant(1, x)), y)))
+def _gamma_near(xp: Any, x: Any) -> Any:
+    numerator, denominator = _gamma_quotient(xp, x)
+    return numerator / denominator
 
 
-_ZETA_DIRECT = 10
-_ZETA_LOWEST = -90
+_GAMMA_IS_INFINITE = 200.0
 
 
-def _hurwitz_zeta(xp: Any, s: Any, q: Any) -> Any:
-    s, q = xp.broadcast_arrays(s, q)
-    lowest = float(xp.fmin(q, 0).min()) if q.size else 0.0
-    count = _ZETA_DIRECT + math.ceil(-max(lowest, _ZETA_LOWEST))
-    total = xp.zeros_like(q)
-    for k in range(count):
-        total = total + xp.power(q + k, -s)
-    a = q + count
-    power = xp.power(a, -s)
-    total = total + a * power / (s - 1) + power / 2
-    factor = s * power / a
-    for j, b in enumerate(_BERNOULLI, 1):
-        total = total + b / math.factorial(2 * j) * factor
-        factor = factor * (s + (2 * j - 1)) * (s + 2 * j) / (a * a)
-    pole = (s == 1) | ((q <= 0) & (q == xp.floor(q)))
-    outside = (s < 1) | (q < _ZETA_LOWEST) | ((q < 0) & (s != xp.floor(s)))
-    total = xp.where(xp.isinf(q) & (q > 0), xp.zeros_like(q), total)
-    total = xp.where(pole, xp.full_like(q, math.inf), total)
-    return xp.where(outside | (s != s) | (q != q), xp.full_like(q, math.nan), total)
+def _stirling_exponent(xp: Any, x: Any) -> doubled.Pair:
+    """(x - 1/2) log x - x as a pair, for x > 1/2."""
+    return doubled.add(doubled.scale(x - 0.5, doubled.log(xp, x)), (-x, 0.0))
 
 
-@final
-@primitive("polygamma")
-class Polygamma(Binary):
-    """Elementwise derivative of order m of digamma at x, for whole m >= 0.
+def gamma_parts(xp: Any, x: Any) -> tuple[doubled.Pair, Any]:
+    """A pair y and a number r for x > 0 with gamma(x) = exp(y) / r; y is 0 below 10."""
+    far = x >= STIRLING_FROM
+    high, low = _stirling_exponent(xp, xp.maximum(x, STIRLING_FROM))
+    numerator, denominator = _gamma_quotient(xp, xp.where(far, 2.0, x))
+    inverse = xp.exp(-log_gamma_correction(xp.maximum(x, STIRLING_FROM))) / math.sqrt(2 * math.pi)
+    exponent = xp.where(far, high, 0.0), xp.where(far, low, 0.0)
+    return exponent, xp.where(far, inverse, denominator / numerator)
 
-    (-1)^(m+1) m! zeta(m + 1, x), and digamma itself for m = 0; NaN for other m, and below -90.
-    Only x has a derivative, as in JAX.
-    """
 
-    takes = FLOAT
+def _gamma_far(xp: Any, x: Any) -> Any:
+    x = xp.minimum(x, _GAMMA_IS_INFINITE)
+    exponent = doubled.add(_stirling_exponent(xp, x), (log_gamma_correction(x), 0.0))
+    return math.sqrt(2 * math.pi) * doubled.exp(xp, exponent)
 
-    def impl(self, xp: Any, x: Any, y: Any) -> Any:
-        m, z = xp.broadcast_arrays(x.astype(np.float64), y.astype(np.float64))
-        whole = (m >= 0) & (m == xp.floor(m))
-        factorial = xp.exp(Lgamma().impl(xp, m + 1))
-        sign = xp.where(m % 2 == 0, -1, 1)
-        out = sign * factorial * _hurwitz_zeta(xp, m + 1, z)
-        out = xp.where(m == 0, Digamma().impl(xp, z), out)
-        return xp.where(whole, out, xp.full_like(out, math.nan)).astype(x.dtype)
 
-    def derive_y(self, t: Array, out: Array, x: Array, y: Array) -> Array:
-        return mul(t, polygamma(add(x, constant(1, x)), y))
+def _gamma_negative(xp: Any, x: Any) -> Any:
+    whole = xp.rint(x)
+    sine = xp.sin(math.pi * (x - whole)) * (1 - 2 * (whole % 2))
+    size = xp.minimum(-x, _GAMMA_IS_INFINITE)
+    exponent = doubled.add(_stirling_exponent(xp, size), (log_gamma_correction(size), 0.0))
+    # With a factor of 2^512 until the end: beside a pole the result is normal where 1 / gamma(-x)
+    # is not.
+    lifted = doubled.exp(xp, doubled.add(_LOG_LIFT, doubled.negative(exponent)))
+    return math.sqrt(math.pi / 2) / (size * sine) * lifted * 2.0**-512
+
+
+_LOG_LIFT = (354.891356446692, 1.1873519686893054e-14)  # log 2^512
+
+
+# gamma(2 + z) for |z| <= 1/2.
+# fmt: off
+_GAMMA = (
+    6.672088876290777e-07, -1.3343070017400827e-06, 1.792573008733643e-06, -3.5842818697056385e-06,
+    7.658736710883484e-06, -1.530884712690297e-05, 3.044629718059869e-05, -6.077837214088268e-05,
+    0.00012167470137306104, -0.00024094322543932877, 0.0004903883819460522, -0.000919573701078013,
+    0.0021039333438764517, -0.002852645827513233, 0.011154045718050476, -0.0002669820685839899,
+    0.07424901075351484, 0.08157691924708439, 0.4118403304264397, 0.42278433509846713, 1.0,
+)
+# fmt: on
 
 
 erf = unary(Erf)
 erfc = unary(Erfc)
 erf_inv = unary(ErfInv)
+gamma = unary(Gamma)
+ndtr = unary(Ndtr)
 erfcx = unary(Erfcx)
 log_ndtr = unary(LogNdtr)
 ndtri = unary(Ndtri)
 lgamma = unary(Lgamma)
-digamma = unary(Digamma)
-zeta = binary(Zeta)
-polygamma = binary(Polygamma)

@@ -125,7 +125,11 @@ class Logistic(Unary):
     takes = INEXACT
 
     def impl(self, xp: Any, x: Any) -> Any:
-        return xp.reciprocal(1 + xp.exp(-x))
+        if x.dtype.kind == "c":
+            return xp.reciprocal(1 + xp.exp(-x))
+        # exp(-x) itself would overflow far to the left, where the result is subnormal.
+        decay = xp.exp(-xp.abs(x))
+        return (xp.where(x < 0, decay, xp.ones_like(decay)) / (1 + decay)).astype(x.dtype)
 
     def derive(self, t: Array, out: Array, x: Array) -> Array:
         return mul(t, mul(out, sub(constant(1, out), out)))

@@ -1,5 +1,5 @@
-"""SciPy's functions for Arrays, by JAX's names: `special` and `stats`. SciPy is not imported."""
+"""SciPy's functions for Arrays, by JAX's names: linalg, special, stats. SciPy is not imported."""
 
-from fstensor.scipy import special, stats
+from fstensor.scipy import linalg, special, stats
 
-__all__ = ["special", "stats"]
+__all__ = ["linalg", "special", "stats"]

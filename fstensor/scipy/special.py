@@ -11,11 +11,15 @@ import functools
 import math
 import operator
 from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
 
 from fstensor import dtypes, lax
 from fstensor import numpy as fnp
 from fstensor.array import Array, ArrayLike, Axis, normalize_axes
-from fstensor.errors import ArgumentError, DtypeError
+from fstensor.errors import ArgumentError, DtypeError, OptionError
 from fstensor.numpy.promote import (
     cast,
     constant,
@@ -26,14 +30,19 @@ from fstensor.numpy.promote import (
     result_pair,
     select,
 )
-from fstensor.ops import expint
+from fstensor.ops import bessel, dilogarithm, expint
 from fstensor.ops import special as ops
 from fstensor.ops import xlogy as products
+from fstensor.scipy.spherical import sph_harm_y
 
 __all__ = [
+    "bernoulli",
     "beta",
     "betainc",
     "betaln",
+    "boxcox",
+    "boxcox1p",
+    "comb",
     "digamma",
     "entr",
     "erf",
@@ -66,6 +75,8 @@ __all__ = [
     "polygamma",
     "rel_entr",
     "softmax",
+    "spence",
+    "sph_harm_y",
     "xlog1py",
     "xlogy",
     "zeta",
@@ -106,8 +117,7 @@ def erfinv(x: ArrayLike) -> Array:
 
 def ndtr(x: ArrayLike) -> Array:
     """Elementwise distribution function of the standard normal distribution."""
-    (x,) = _real("ndtr", x)
-    return constant(0.5, x) * lax.erfc(constant(-math.sqrt(0.5), x) * x)
+    return ops.ndtr(*_real("ndtr", x))
 
 
 def log_ndtr(x: ArrayLike) -> Array:
@@ -146,8 +156,7 @@ def gammasgn(x: ArrayLike) -> Array:
 
 def gamma(x: ArrayLike) -> Array:
     """Elementwise gamma function; NaN at negative integers, and infinite at ±0."""
-    (x,) = _real("gamma", x)
-    return gammasgn(x) * lax.exp(lax.lgamma(x))
+    return ops.gamma(*_real("gamma", x))
 
 
 def factorial(n: ArrayLike, exact: bool = False) -> Array:
@@ -207,6 +216,50 @@ def multigammaln(a: ArrayLike, d: int) -> Array:
     return functools.reduce(
         operator.add, [lax.lgamma(a - constant(j / 2, a)) for j in range(d)], out
     )
+
+
+def comb(N: ArrayLike, k: ArrayLike, *, repetition: bool = False) -> Array:
+    """Elementwise number of ways to choose k of N things; 0 unless 0 <= k <= N.
+
+    By the gamma function: real operands are allowed, and have derivatives.
+    repetition: whether a thing may be chosen more than once.
+    """
+    n, k = _real("comb", N, k)
+    zero, one = constant(0, n), constant(1, n)
+    if repetition:
+        inside = (k >= zero) & (n >= zero) & ((n > zero) | (k == zero))
+        n = select(n + k > zero, n + k - one, zero)
+    else:
+        inside = (k >= zero) & (n >= k)
+    n, k = select(inside, n, zero), select(inside, k, zero)
+    ways = lax.exp(lax.lgamma(n + one) - lax.lgamma(k + one) - lax.lgamma(n - k + one))
+    return select(inside, ways, zero)
+
+
+def bernoulli(n: int) -> Array:
+    """The Bernoulli numbers B_0, ..., B_n, with B_1 = -1/2, in the default float dtype.
+
+    By the recurrence sum over k <= m of (m + 1 over k) B_k = 0, in fractions.
+    Raises: OptionError for a negative n.
+    """
+    n = operator.index(n)
+    if n < 0:
+        raise OptionError(f"bernoulli: n must not be negative, got {n}")
+    return fnp.asarray(_bernoulli_numbers(n), dtypes.default_float())
+
+
+@functools.lru_cache
+def _bernoulli_numbers(n: int) -> np.ndarray[Any, Any]:
+    exact = [Fraction(1)]
+    for m in range(1, min(n, _LAST_FINITE) + 1):
+        known = sum([math.comb(m + 1, k) * b for k, b in enumerate(exact) if b], Fraction(0))
+        exact.append(-known / Fraction(m + 1))
+    even = [math.copysign(math.inf, -1) if m % 4 == 0 else math.inf for m in range(n + 1)]
+    beyond = [even[m] if m % 2 == 0 else 0.0 for m in range(len(exact), n + 1)]
+    return np.array([*map(float, exact), *beyond])
+
+
+_LAST_FINITE = 258  # B_260 is beyond the largest float64
 
 
 # The beta function
@@ -337,6 +390,40 @@ def log_softmax(x: ArrayLike, /, *, axis: int | Sequence[int] | None = None) -> 
     return shifted - lax.log(fnp.sum(lax.exp(shifted), axes, keepdims=True))
 
 
+def boxcox(x: ArrayLike, lmbda: ArrayLike) -> Array:
+    """Elementwise (x^lmbda - 1) / lmbda, and log x for lmbda = 0; differentiable in both there too.
+
+    For x >= 0.
+    """
+    x, power = _real("boxcox", x, lmbda)
+    return _power_of_log(lax.log(x), power)
+
+
+def boxcox1p(x: ArrayLike, lmbda: ArrayLike) -> Array:
+    """Elementwise `boxcox` of 1 + x, accurate near x = 0."""
+    x, power = _real("boxcox1p", x, lmbda)
+    return _power_of_log(lax.log1p(x), power)
+
+
+def _power_of_log(logarithm: Array, power: Array) -> Array:
+    """(exp(power logarithm) - 1) / power.
+
+    Where the exponent z is small, as logarithm (1 + z/2! + z^2/3! + ...): the derivative in `power`
+    of the quotient would cancel there.
+    """
+    zero, one = constant(0, power), constant(1, power)
+    finite = select(lax.is_finite(logarithm), logarithm, zero)
+    z = power * finite
+    is_near = ((lax.abs(z) < constant(0.25, z)) & lax.is_finite(logarithm)) | (power == zero)
+    near = select(is_near, z, zero)
+    series = constant(1 / math.factorial(14), z)
+    for k in range(13, 0, -1):
+        series = series * near + constant(1 / math.factorial(k), z)
+    divisor = select(is_near, one, power)
+    exponent = divisor * select(is_near, zero, logarithm)
+    return select(is_near, logarithm * series, lax.expm1(exponent) / divisor)
+
+
 def expit(x: ArrayLike) -> Array:
     """Elementwise logistic function, 1 / (1 + exp(-x))."""
     return lax.logistic(inexact("expit", x))
@@ -356,15 +443,9 @@ def i0e(x: ArrayLike) -> Array:
     return lax.bessel_i0e(*_real("i0e", x))
 
 
-def _undamped(x: Array) -> Array:
-    """exp(|x|), with slope 0 at 0: that cancels the slope which bessel_i0e takes there."""
-    return lax.exp(x * lax.sign(x))
-
-
 def i0(x: ArrayLike) -> Array:
     """Elementwise modified Bessel function of the first kind, of order 0."""
-    (x,) = _real("i0", x)
-    return _undamped(x) * lax.bessel_i0e(x)
+    return bessel.bessel_i0(*_real("i0", x))
 
 
 def i1e(x: ArrayLike) -> Array:
@@ -374,8 +455,15 @@ def i1e(x: ArrayLike) -> Array:
 
 def i1(x: ArrayLike) -> Array:
     """Elementwise modified Bessel function of the first kind, of order 1."""
-    (x,) = _real("i1", x)
-    return _undamped(x) * lax.bessel_i1e(x)
+    return bessel.bessel_i1(*_real("i1", x))
+
+
+def spence(x: ArrayLike) -> Array:
+    """Elementwise integral of log(t) / (1 - t) from 1 to x, the dilogarithm of 1 - x.
+
+    NaN for negative x.
+    """
+    return dilogarithm.spence(*_real("spence", x))
 
 
 def expi(x: ArrayLike) -> Array:

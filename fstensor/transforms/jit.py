@@ -15,18 +15,25 @@ from typing import Any, TypeVar, cast, final
 
 from fstensor import tree
 from fstensor.array import Array, ConcreteArray, is_array_like
-from fstensor.compiler.numpy_executor import Program
 from fstensor.config import config
 from fstensor.core import source_info
 from fstensor.core.aval import ShapedArray
-from fstensor.core.jaxpr import ClosedJaxpr, Jaxpr
-from fstensor.core.primitive import ZERO, Linear, MappedAxis, Primitive, Value, primitive
+from fstensor.core.jaxpr import ClosedJaxpr
+from fstensor.core.primitive import ZERO, Linear, MappedAxis, Value, primitive
 from fstensor.core.state import state
 from fstensor.core.trace import EVAL, PartialTrace, Tracer
-from fstensor.errors import ArgumentError, JaxprTypeError, OptionError
+from fstensor.device import current_default_device
+from fstensor.errors import ArgumentError, OptionError
 from fstensor.transforms.jvp import instantiate, jvp_jaxpr
 from fstensor.transforms.linearize import split_jaxpr
-from fstensor.transforms.make_jaxpr import aval_of, trace_flat
+from fstensor.transforms.make_jaxpr import aval_of
+from fstensor.transforms.programs import (
+    ProgramPrimitive,
+    check_inputs,
+    program_of,
+    run,
+    trace_captured,
+)
 from fstensor.transforms.transpose import transpose_jaxpr
 from fstensor.transforms.vmap import batch_jaxpr
 
@@ -37,44 +44,29 @@ _MOST_SIGNATURES = 1024  # of one function; the oldest goes first
 
 @final
 @primitive("jit")
-class Jit(Primitive):
+class Jit(ProgramPrimitive):
     """A call of a program: the transforms of a call are calls of the transformed program."""
 
     label: str
     jaxpr: ClosedJaxpr
-    multiple_results = True
 
     @property
     def params(self) -> dict[str, Any]:
         return {"name": self.label, "jaxpr": self.jaxpr}
 
     @property
-    def axis_names(self) -> tuple[Any, ...]:
-        return self.jaxpr.derive(
-            "axis_names",
-            lambda: tuple({n for eqn in self.jaxpr.eqns for n in eqn.primitive.axis_names}),
-        )
+    def programs(self) -> tuple[ClosedJaxpr, ...]:
+        return (self.jaxpr,)
 
     def called_program(self) -> ClosedJaxpr:
         return self.jaxpr
 
-    def infer(self, avals: tuple[ShapedArray, ...]) -> tuple[ShapedArray, ...]:
-        # The shared table would keep the program alive; this is as quick.
-        return self.abstract(*avals)
-
     def abstract(self, *avals: ShapedArray) -> tuple[ShapedArray, ...]:
-        expected = self.jaxpr.in_avals
-        if avals != expected and (
-            len(avals) != len(expected) or not all(map(ShapedArray.same_type, avals, expected))
-        ):
-            raise JaxprTypeError(f"jit: {self.label} takes {expected}, got {avals}")
+        check_inputs("jit", self.jaxpr, avals)
         return self.jaxpr.out_avals
 
-    def program(self) -> Program:
-        return self.jaxpr.derive("program", lambda: Program(self.jaxpr))
-
     def impl(self, xp: Any, *buffers: Any) -> Any:
-        return self.program().run(xp, buffers)
+        return run(self.jaxpr, xp, buffers)
 
     def jvp(self, primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Any, Any]:
         active = tuple([t is not ZERO for t in tangents])
@@ -141,9 +133,9 @@ class Lowered:
         if stage == "jaxpr":
             return str(self.jaxpr)
         if stage == "simplified":
-            return str(self._traced.call.program().source)
+            return str(program_of(self.jaxpr).source)
         if stage == "numpy":
-            return str(self._traced.call.program())
+            return str(program_of(self.jaxpr))
         raise OptionError(f"as_text: stage must be 'jaxpr', 'simplified' or 'numpy', got {stage!r}")
 
 
@@ -221,7 +213,8 @@ class Jitted:
         leaves, in_tree = tree.flatten((dynamic_args, dynamic_kwargs))
         avals = tuple([x.aval if isinstance(x, Array) else self._aval(x) for x in leaves])
         scope = tuple(state.axes.items()) if state.axes else ()
-        key = (in_tree, avals, static, config.tracing_key(), scope)
+        home = current_default_device()  # which lax.platform_dependent looks at
+        key = (in_tree, avals, static, config.tracing_key(), scope, home)
         traced = self._signatures.get(key)
         if traced is not None:
             return leaves, traced
@@ -252,8 +245,7 @@ class Jitted:
             return outs
 
         name = source_info.describe_function(self._fun)
-        jaxpr, consts = trace_flat(flat, avals, "jit", name)
-        closed, captured = _close(jaxpr, consts)
+        closed, captured = trace_captured(flat, avals, "jit", name)
         label = getattr(self._fun, "__name__", type(self._fun).__name__)
         return Traced(Jit(label, closed), captured, out_tree[0])
 
@@ -307,21 +299,6 @@ class Jitted:
         for x in tree.leaves(given):
             if isinstance(x, ConcreteArray):
                 x.delete()
-
-
-def _close(jaxpr: Jaxpr, consts: Sequence[Array]) -> tuple[ClosedJaxpr, list[Array]]:
-    """A program closed over its concrete constants; those still traced become first inputs."""
-    pairs = list(zip(jaxpr.constvars, consts, strict=True))
-    captured = [(v, c) for v, c in pairs if isinstance(c, Tracer)]
-    fixed = [(v, c) for v, c in pairs if not isinstance(c, Tracer)]
-    opened = Jaxpr(
-        [v for v, _ in fixed],
-        [*(v for v, _ in captured), *jaxpr.invars],
-        jaxpr.outvars,
-        jaxpr.eqns,
-        jaxpr.debug_info,
-    )
-    return ClosedJaxpr(opened, [c for _, c in fixed]), [c for _, c in captured]
 
 
 def jit(

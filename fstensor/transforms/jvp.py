@@ -129,16 +129,22 @@ def jvp_flat(
     return [p for p, _ in pairs], [t for _, t in pairs]
 
 
-def jvp_jaxpr(closed: ClosedJaxpr, active: tuple[bool, ...]) -> tuple[ClosedJaxpr, list[bool]]:
+def jvp_jaxpr(
+    closed: ClosedJaxpr, active: tuple[bool, ...], forced: tuple[bool, ...] | None = None
+) -> tuple[ClosedJaxpr, list[bool]]:
     """The program of outputs and tangents of a program.
 
     Its inputs are those of `closed`, then a tangent for each active one; its outputs are those of
     `closed`, then the tangents that are not zero by structure, which the second result marks.
+    forced: outputs whose tangents are made arrays even where they are zero by structure.
     """
-    return closed.derive(("jvp", active), lambda: _jvp_jaxpr(closed, active))
+    key = ("jvp", active, forced)
+    return closed.derive(key, lambda: _jvp_jaxpr(closed, active, forced))
 
 
-def _jvp_jaxpr(closed: ClosedJaxpr, active: tuple[bool, ...]) -> tuple[ClosedJaxpr, list[bool]]:
+def _jvp_jaxpr(
+    closed: ClosedJaxpr, active: tuple[bool, ...], forced: tuple[bool, ...] | None
+) -> tuple[ClosedJaxpr, list[bool]]:
     marks: list[bool] = []
     count = len(closed.in_avals)
     tangent_avals = [a.tangent for a, on in zip(closed.in_avals, active, strict=True) if on]
@@ -149,6 +155,11 @@ def _jvp_jaxpr(closed: ClosedJaxpr, active: tuple[bool, ...]) -> tuple[ClosedJax
         outs, out_tangents = jvp_flat(
             closed.as_function(), args[:count], tangents, state.trace, "jvp", closed.name
         )
+        if forced is not None:
+            out_tangents = [
+                instantiate(t, x.aval) if on else t
+                for t, x, on in zip(out_tangents, outs, forced, strict=True)
+            ]
         marks.extend(t is not ZERO for t in out_tangents)
         return [*outs, *(t for t in out_tangents if t is not ZERO)]
 

@@ -149,18 +149,30 @@ class Split:
         return len(self.unknown_outs) - sum(self.unknown_outs)
 
 
-def split_jaxpr(closed: ClosedJaxpr, unknown: tuple[bool, ...]) -> Split:
-    """Split a program by its known and unknown inputs."""
-    return closed.derive(("split", unknown), lambda: _split_jaxpr(closed, unknown))
+def split_jaxpr(
+    closed: ClosedJaxpr,
+    unknown: tuple[bool, ...],
+    forced: tuple[bool, ...] | None = None,
+    whole: bool = False,
+) -> Split:
+    """Split a program by its known and unknown inputs.
+
+    forced: outputs that count as unknown even where known inputs determine them.
+    whole: an operation on unknown values is unknown as a whole, also where it holds programs.
+    """
+    key = ("split", unknown, forced, whole)
+    return closed.derive(key, lambda: _split_jaxpr(closed, unknown, forced, whole))
 
 
-def _split_jaxpr(closed: ClosedJaxpr, unknown: tuple[bool, ...]) -> Split:
+def _split_jaxpr(
+    closed: ClosedJaxpr, unknown: tuple[bool, ...], forced: tuple[bool, ...] | None, whole: bool
+) -> Split:
     rest: list[Jaxpr] = []
     marks: list[bool] = []
     known_avals = _selected(closed.in_avals, [not on for on in unknown])
 
     def known_part(*known: Array) -> list[Array]:
-        trace = PartialTrace(state.trace, "linearize", closed.name)
+        trace = PartialTrace(state.trace, "linearize", closed.name, whole)
         given = iter(known)
         try:
             with current_trace(trace):
@@ -169,13 +181,14 @@ def _split_jaxpr(closed: ClosedJaxpr, unknown: tuple[bool, ...]) -> Split:
                     for a, on in zip(closed.in_avals, unknown, strict=True)
                 ]
                 outs = closed.as_function()(*args)
-                marks.extend(trace.is_unknown(x) for x in outs)
-                atoms = [trace.atom(x) for x in outs if trace.is_unknown(x)]
+                wanted = forced or (False,) * len(outs)
+                marks.extend(on or trace.is_unknown(x) for x, on in zip(outs, wanted, strict=True))
+                atoms = [trace.atom(x) for x in _selected(outs, marks)]
         finally:
             trace.alive = False
         jaxpr, residuals = prune(*trace.builder.build(atoms, DebugInfo("linearize", closed.name)))
         rest.append(jaxpr)
-        return [*(x for x in outs if not trace.is_unknown(x)), *residuals]
+        return [*_selected(outs, [not on for on in marks]), *residuals]
 
     traced, consts = trace_flat(known_part, known_avals, "linearize", closed.name)
     linear = rest[0]

@@ -71,19 +71,20 @@ def backward_pass(jaxpr: Jaxpr, consts: Sequence[Array], cts: Sequence[Value]) -
 
 
 def transpose_jaxpr(
-    closed: ClosedJaxpr, linear: tuple[bool, ...]
+    closed: ClosedJaxpr, linear: tuple[bool, ...], forced: bool = False
 ) -> tuple[ClosedJaxpr, list[bool]]:
     """The transpose of a program with respect to the inputs marked linear.
 
     Its inputs are the other inputs of `closed`, then cotangents of all its outputs; its outputs are
     the cotangents of the linear inputs that are not zero by structure, which the second result
-    marks.
+    marks; of all of them when forced.
     """
-    return closed.derive(("transpose", linear), lambda: _transpose_jaxpr(closed, linear))
+    key = ("transpose", linear, forced)
+    return closed.derive(key, lambda: _transpose_jaxpr(closed, linear, forced))
 
 
 def _transpose_jaxpr(
-    closed: ClosedJaxpr, linear: tuple[bool, ...]
+    closed: ClosedJaxpr, linear: tuple[bool, ...], forced: bool
 ) -> tuple[ClosedJaxpr, list[bool]]:
     marks: list[bool] = []
     inner = closed.jaxpr
@@ -94,6 +95,8 @@ def _transpose_jaxpr(
     def function(*args: Array) -> list[Array]:
         given, cts = args[: len(residuals)], args[len(residuals) :]
         results = backward_pass(opened, [*closed.consts, *given], cts)
+        if forced:
+            results = [instantiate(ct, v.aval) for ct, v in zip(results, unknowns, strict=True)]
         marks.extend(ct is not ZERO for ct in results)
         return [ct for ct in results if ct is not ZERO]
 

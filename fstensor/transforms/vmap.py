@@ -19,6 +19,7 @@ from fstensor.core.primitive import MappedAxis, Primitive
 from fstensor.core.state import state
 from fstensor.core.trace import Trace, Tracer, beside, current_trace, named_axis
 from fstensor.errors import AxisError, OptionError, ShapeError
+from fstensor.ops.index import batch_first
 from fstensor.ops.shape import broadcast_in_dim, moveaxis
 from fstensor.transforms.arguments import (
     check_callable,
@@ -109,19 +110,32 @@ def batch_flat(
 
 
 def batch_jaxpr(
-    closed: ClosedJaxpr, axis: MappedAxis, dims: tuple[int | None, ...]
+    closed: ClosedJaxpr,
+    axis: MappedAxis,
+    dims: tuple[int | None, ...],
+    forced: tuple[bool, ...] | None = None,
 ) -> tuple[ClosedJaxpr, list[int | None]]:
-    """The program on batches of a program, and where the batch lies in its outputs."""
-    return closed.derive(("batch", axis, dims), lambda: _batch_jaxpr(closed, axis, dims))
+    """The program on batches of a program, and where the batch lies in its outputs.
+
+    forced: outputs that have the batch in front even where all examples share them.
+    """
+    key = ("batch", axis, dims, forced)
+    return closed.derive(key, lambda: _batch_jaxpr(closed, axis, dims, forced))
 
 
 def _batch_jaxpr(
-    closed: ClosedJaxpr, axis: MappedAxis, dims: tuple[int | None, ...]
+    closed: ClosedJaxpr,
+    axis: MappedAxis,
+    dims: tuple[int | None, ...],
+    forced: tuple[bool, ...] | None,
 ) -> tuple[ClosedJaxpr, list[int | None]]:
     out_dims: list[int | None] = []
 
     def function(*args: Array) -> list[Array]:
         outs, found = batch_flat(closed.as_function(), args, dims, axis, closed.name)
+        for i, on in enumerate(forced or ()):
+            if on:
+                outs[i], found[i] = batch_first(outs[i], found[i], axis.size), 0
         out_dims.extend(found)
         return outs
 

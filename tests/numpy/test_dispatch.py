@@ -184,6 +184,19 @@ def test_array_namespace():
         x.__array_namespace__(api_version="1999.01")
 
 
+def test_functions_of_linalg_are_their_own():
+    """Some names stand in both namespaces, for functions that differ."""
+    x = fnp.asarray(np.arange(8.0).reshape(2, 2, 2))
+    check(np.linalg.trace(x), np.linalg.trace(np.asarray(x)))
+    check(np.trace(x), np.trace(np.asarray(x)))
+    check(np.linalg.diagonal(x), np.linalg.diagonal(np.asarray(x)))
+    check(np.outer(x, x), np.outer(np.asarray(x), np.asarray(x)))
+    with pytest.raises(errors.ShapeError, match="outer: takes vectors"):
+        np.linalg.outer(x, x)
+    with pytest.raises(errors.ArgumentError, match=r"multi_dot: .* does not take these arguments"):
+        np.linalg.multi_dot([x[0], x[0]], out=np.ones((2, 2)))
+
+
 def test_every_function_of_numpy_that_we_have_is_found():
     from fstensor.numpy.dispatch import _counterparts
 

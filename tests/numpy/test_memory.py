@@ -6,10 +6,16 @@ import pytest
 import fstensor as fst
 import fstensor.numpy as fnp
 from fstensor import errors, lax
+from fstensor.scipy import linalg as scipy_linalg
 
 FUNCTIONS = [
     pytest.param(getattr(module, name), id=f"{label}.{name}")
-    for label, module in (("numpy", fnp), ("lax", lax))
+    for label, module in (
+        ("numpy", fnp),
+        ("lax", lax),
+        ("numpy.linalg", fnp.linalg),
+        ("scipy.linalg", scipy_linalg),
+    )
     for name in module.__all__
     if callable(getattr(module, name)) and not isinstance(getattr(module, name), type)
 ]

@@ -186,7 +186,13 @@ def test_batch_of_jvp_and_vjp(case, dtype):
 # Primitives without cases here, with the file that tests them.
 TESTED_ELSEWHERE = {
     "jit": "tests/transforms/test_jit.py",
-    **dict.fromkeys(["psum", "pmax", "pmin", "axis_index"], "tests/transforms/test_collectives.py"),
+    **dict.fromkeys(
+        [
+            *("all_gather", "all_to_all", "axis_index", "pmax", "pmin", "ppermute", "psum"),
+            "reduce_scatter",
+        ],
+        "tests/transforms/test_collectives.py",
+    ),
 }
 
 

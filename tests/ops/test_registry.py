@@ -17,15 +17,16 @@ def words(text: str) -> list[str]:
 
 
 NOT_LINEAR = words("""
-    abs acos acosh adjugate and argmax argmin asin asinh atan atan2 atanh bessel_i0e bessel_i1e
-    cbrt ceil cholesky clamp clz cos cosh cumlogsumexp cummax cummin cumprod det digamma eq erf
-    erf_inv erfc erfcx exp exp2 expi expm1 expn floor ge gt igamma igamma_grad_a igammac
-    integer_pow is_finite le lgamma log log1p log_ndtr logistic lt max min ndtri ne nextafter
-    not or pmax pmin polygamma population_count pow random_gamma_grad reduce_and reduce_max
-    reduce_min reduce_or reduce_prod reduce_window_max reduce_window_min reduce_xor
-    regularized_incomplete_beta rem round rsqrt scatter-max scatter-min shift_left
-    shift_right_arithmetic shift_right_logical sign sin sinh slogdet sort sqrt square tan tanh
-    top_k xlog1py xlogy xor zeta
+    abs acos acosh adjugate and argmax argmin asin asinh atan atan2 atanh bessel_i0 bessel_i0e
+    bessel_i1 bessel_i1e cbrt ceil cholesky clamp clz cos cosh cumlogsumexp cummax cummin cumprod
+    det digamma eig eigh eq erf erf_inv erfc erfcx exp exp2 expi expm expm1 expn floor floor_divide
+    gamma ge gt igamma igamma_grad_a igammac integer_pow is_finite le lgamma log log1p log_ndtr
+    logistic lt lu lu_pivots_to_permutation max min mulhi ndtr ndtri ne nextafter not or pinv pmax
+    pmin polygamma population_count pow qr random_gamma_grad reduce_and reduce_max reduce_min
+    reduce_or reduce_prod reduce_window_max reduce_window_min reduce_xor regularized_incomplete_beta
+    rem remainder round rsqrt scatter-max scatter-min shift_left shift_right_arithmetic
+    shift_right_logical sign sin sinh slogdet sort spence sqrt sqrtm square svd tan tanh top_k
+    xlog1py xlogy xor zeta
 """)
 
 LACKING = {

@@ -11,7 +11,7 @@ import scipy.special
 
 import fstensor as fst
 import fstensor.numpy as fnp
-from fstensor.errors import ArgumentError, DtypeError, FstensorError
+from fstensor.errors import ArgumentError, DtypeError, FstensorError, OptionError
 from fstensor.scipy import special as own
 
 X = np.linspace(-3, 3, 12)  # without 0, where |x| has a kink
@@ -23,6 +23,9 @@ FUNCTIONS = [
     ("beta", (SHAPES, POSITIVE), (0, 1)),
     ("betainc", (SHAPES, np.array(2.5), UNIT), (2,)),
     ("betaln", (SHAPES, POSITIVE), (0, 1)),
+    ("boxcox", (POSITIVE, np.array([[-1.5], [0.5], [2.0]])), (0, 1)),
+    ("boxcox1p", (POSITIVE - 0.9, np.array([[-1.5], [0.5], [2.0]])), (0, 1)),
+    ("comb", (SHAPES + 6, POSITIVE), (0, 1)),
     ("digamma", (POSITIVE,), (0,)),
     ("entr", (POSITIVE,), (0,)),
     ("erf", (X,), (0,)),
@@ -49,6 +52,7 @@ FUNCTIONS = [
     ("ndtr", (X,), (0,)),
     ("ndtri", (UNIT,), (0,)),
     ("poch", (POSITIVE, np.array(1.5)), ()),
+    ("spence", (POSITIVE,), ()),  # JAX's slope is NaN at some
     ("rel_entr", (POSITIVE, SHAPES), (0, 1)),
     ("xlog1py", (X, POSITIVE), (0, 1)),
     ("xlogy", (X, POSITIVE), (0, 1)),
@@ -228,6 +232,115 @@ def test_gamma_at_poles():
     x = np.array([0.0, -0.0, -1.0, -2.0, np.inf])
     np.testing.assert_array_equal(own.gamma(x), [np.inf, -np.inf, np.nan, np.nan, np.inf])
     np.testing.assert_array_equal(own.factorial(np.array([-2.0, 0.0])), [0, 1])
+
+
+def test_comb():
+    n, k = np.meshgrid(np.arange(-2.0, 12), np.arange(-2.0, 12))
+    close(own.comb(n, k), scipy.special.comb(n, k), 1e-12)
+    whole = (n >= 0) & (k >= 0)
+    expected = scipy.special.comb(n[whole], k[whole], repetition=True)
+    close(own.comb(n[whole], k[whole], repetition=True), expected, 1e-12)
+
+
+def test_bernoulli():
+    with fst.config.override(default_dtype_bits=64):
+        np.testing.assert_array_equal(own.bernoulli(4), [1, -1 / 2, 1 / 6, 0, -1 / 30])
+        ratio = np.asarray(own.bernoulli(256))[2::2] / scipy.special.bernoulli(256)[2::2]
+        np.testing.assert_allclose(ratio, 1, rtol=1e-11)
+        np.testing.assert_array_equal(own.bernoulli(264)[260:], [-np.inf, 0, np.inf, 0, -np.inf])
+    assert own.bernoulli(0).dtype == np.float32
+    with pytest.raises(OptionError, match="must not be negative, got -1"):
+        own.bernoulli(-1)
+
+
+@pytest.mark.parametrize("function", [own.boxcox, own.boxcox1p])
+def test_boxcox_near_zero_power(function):
+    """(e^(l L) - 1) / l = L + l L^2 / 2 + l^2 L^3 / 6 + ..., with L the logarithm."""
+    x = np.array(2.5) if function is own.boxcox else np.array(1.5)
+    log = np.log(2.5)
+    for power in (0.0, 1e-9, -1e-4):
+        power = np.array(power)
+        slope = fst.grad(function, 1)(x, power)
+        exact = log**2 / 2 + power * log**3 / 3 + power**2 * log**4 / 8
+        np.testing.assert_allclose(slope, exact, rtol=1e-11)
+        curve = fst.grad(fst.grad(function, 1), 1)(x, power)
+        np.testing.assert_allclose(curve, log**3 / 3 + power * log**4 / 4, rtol=1e-6)
+    zero = np.zeros(3) - (function is own.boxcox1p)
+    powers = np.array([-1.0, 0.0, 2.0])
+    np.testing.assert_array_equal(function(zero, powers), [-np.inf, -np.inf, -0.5])
+    assert np.isnan(function(zero[0] - 1, 0.5))
+
+
+def test_spence_to_higher_order():
+    assert float(own.spence(np.array(0.0))) == np.pi**2 / 6
+    assert float(own.spence(np.array(1.0))) == 0
+    first = fst.grad(own.spence)
+    for x, want in ((1.0, -1.0), (0.5, np.log(0.5) / 0.5), (3.0, -np.log(3) / 2)):
+        np.testing.assert_allclose(first(np.array(x)), want, rtol=1e-14)
+    np.testing.assert_allclose(fst.grad(first)(np.array(1.0)), 0.5, rtol=1e-14)
+    np.testing.assert_allclose(fst.grad(fst.grad(first))(np.array(1.0)), -2 / 3, rtol=1e-13)
+
+
+class TestSphericalHarmonics:
+    n, m = np.meshgrid(np.arange(9), np.arange(-9, 10))
+    theta = np.array([0.0, 0.4, 1.7, np.pi])[:, None, None]
+    phi = np.array(0.7)
+
+    def test_value(self):
+        got = own.sph_harm_y(self.n, self.m, self.theta, self.phi)
+        close(got, scipy.special.sph_harm_y(self.n, self.m, self.theta, self.phi), 1e-14)
+        jitted = fst.jit(lambda n, x: own.sph_harm_y(n, self.m, x, self.phi, n_max=8))
+        close(jitted(self.n, self.theta), np.asarray(got), 1e-14)
+        batched = fst.vmap(lambda x: own.sph_harm_y(self.n, self.m, x, self.phi))
+        close(batched(self.theta), np.asarray(got), 1e-14)
+
+    def test_high_degree(self):
+        n, m = np.array([150, 150, 90]), np.array([3, 149, -60])
+        got = own.sph_harm_y(n, m, np.array(1.1), self.phi)
+        close(got, scipy.special.sph_harm_y(n, m, 1.1, self.phi), 1e-12)
+
+    def test_orthonormal(self):
+        nodes, weights = np.polynomial.legendre.leggauss(12)
+        phi = np.arange(20) * (2 * np.pi / 20)
+        index = [(n, m) for n in range(5) for m in range(-n, n + 1)]
+        n, m = (np.array(k)[:, None, None] for k in zip(*index, strict=True))
+        y = np.asarray(own.sph_harm_y(n, m, np.arccos(nodes)[:, None], phi))
+        products = np.einsum("aij,bij,i->ab", y, y.conj(), weights) * (2 * np.pi / 20)
+        close(products, np.eye(len(index)), 1e-14)
+
+    def test_derivatives_of_scipy(self):
+        inside = self.theta[1:3]
+        for diff_n in (0, 1, 2):
+            got = own.sph_harm_y(self.n, self.m, inside, self.phi, diff_n)
+            want = scipy.special.sph_harm_y(self.n, self.m, inside, self.phi, diff_n=diff_n)
+            assert isinstance(got, tuple) == (diff_n > 0)
+            got, want = (x if diff_n else [x] for x in (got, want))
+            assert len(got) == len(want)
+            for g, w in zip(got, want, strict=True):
+                close(g, w, 1e-12)
+
+    def test_slope_at_the_pole(self):
+        part = lambda x: fnp.real(own.sph_harm_y(3, 1, x, np.array(0.3)))  # noqa: E731
+        high, low = (float(part(np.array(h))) for h in (1e-5, -1e-5))
+        slope = fst.grad(part)(np.array(0.0))
+        np.testing.assert_allclose(slope, (high - low) / 2e-5, rtol=1e-9)
+
+    def test_like_jax(self):
+        n, m = np.array([2, 5]), np.array([1, -3])
+        theta, phi = np.array([0.4, 1.2]), np.array([0.2, 2.0])
+        for n_max in (5, 4):
+            got = own.sph_harm_y(n, m, theta, phi, n_max=n_max)
+            close(got, jss.sph_harm_y(n, m, theta, phi, n_max=n_max), 1e-6)
+
+    def test_dtypes_and_errors(self):
+        assert own.sph_harm_y(1, 0, np.float32(0.5), 0.1).dtype == np.complex64
+        assert own.sph_harm_y(1, 0, np.float32(0.5), np.float64([0.1])).dtype == np.complex128
+        with pytest.raises(DtypeError, match="n and m must be integers, got float32"):
+            own.sph_harm_y(1.0, 0, 0.5, 0.1)
+        with pytest.raises(ArgumentError, match="n_max must be given when n is traced"):
+            fst.jit(lambda n: own.sph_harm_y(n, 0, 0.5, 0.1))(3)
+        with pytest.raises(OptionError, match="diff_n must be None, 0, 1 or 2, got 3"):
+            own.sph_harm_y(1, 0, 0.5, 0.1, 3)
 
 
 def test_errors():

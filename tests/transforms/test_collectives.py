@@ -6,8 +6,14 @@ import jax
 import numpy as np
 import pytest
 
-from fstensor import ops
-from fstensor.errors import DtypeError, OptionError, UnboundAxisNameError
+from fstensor import lax, ops
+from fstensor.errors import (
+    AxisError,
+    DtypeError,
+    OptionError,
+    ShapeError,
+    UnboundAxisNameError,
+)
 from fstensor.ops import collectives
 from fstensor.transforms.grad import grad
 from fstensor.transforms.jit import jit
@@ -234,3 +240,221 @@ def test_wrong_arguments():
     z = X.astype(np.complex64)
     with pytest.raises(DtypeError, match=r"pmax: takes .*got complex64\[\]"):
         vmap(lambda x: collectives.pmax(x, "i"), axis_name="i")(z)
+
+
+# Collectives that move values. JAX refuses partial permutations and, but for all_to_all, several
+# names under vmap, so these have references in NumPy below.
+
+Q = np.arange(32, dtype=np.float32).reshape(4, 4, 2) / 8
+MOVES = {
+    "all_gather": lambda n, x: n.all_gather(x, "i"),
+    "all_gather_axis": lambda n, x: n.all_gather(x, "i", axis=1),
+    "all_gather_last": lambda n, x: n.all_gather(x, "i", axis=-1),
+    "all_gather_tiled": lambda n, x: n.all_gather(x, "i", tiled=True),
+    "all_gather_tiled_last": lambda n, x: n.all_gather(x, "i", axis=-1, tiled=True),
+    "psum_scatter": lambda n, x: n.psum_scatter(x, "i"),
+    "psum_scatter_tiled": lambda n, x: n.psum_scatter(x, "i", tiled=True),
+    "all_to_all": lambda n, x: n.all_to_all(x, "i", 0, 0),
+    "all_to_all_axes": lambda n, x: n.all_to_all(x, "i", 0, 1),
+    "all_to_all_tiled": lambda n, x: n.all_to_all(x, "i", 0, 1, tiled=True),
+    "all_to_all_tiled_same": lambda n, x: n.all_to_all(x, "i", 0, 0, tiled=True),
+    "ppermute": lambda n, x: n.ppermute(x, "i", [(0, 2), (1, 0), (2, 3), (3, 1)]),
+    "pshuffle": lambda n, x: n.pshuffle(x, "i", [3, 0, 2, 1]),
+    "pswapaxes": lambda n, x: n.pswapaxes(x, "i", 0),
+    "tree": lambda n, x: n.all_gather({"a": x, "b": (x,)}, "i"),
+}
+for namespace, home in ((JAX, jax.lax), (OURS, lax)):
+    for move in ("all_gather", "psum_scatter", "all_to_all", "ppermute", "pshuffle", "pswapaxes"):
+        setattr(namespace, move, getattr(home, move))
+
+
+def under(kind, move, n):
+    """A composition of transforms around a collective."""
+    f = lambda x: move(n, n.mul(x, n.sin(x)))  # noqa: E731
+    return {
+        "vmap": lambda x: over_i(n, f)(x),
+        "vmap_last": lambda x: over_i(n, f, in_axes=1, out_axes=-1)(x),
+        "constant": lambda x: over_i(n, lambda _: move(n, np.ones((4, 2), np.float32)))(x),
+        "jit": lambda x: over_i(n, n.jit(f))(x),
+        "jvp": lambda x: n.jvp(over_i(n, f), (x,), (n.sin(x),)),
+    }[kind]
+
+
+def is_wrong_in_jax(kind, name):
+    """Of a constant JAX gives each example the results of all; see test_exchange_of_a_constant."""
+    return kind == "constant" and name.startswith(("all_to_all", "pswapaxes"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (kind, name)
+        for kind in ("vmap", "vmap_last", "constant", "jit", "jvp")
+        for name in MOVES
+        if not is_wrong_in_jax(kind, name)
+    ],
+)
+def test_moves_like_jax(kind, name):
+    got = jax.tree.map(np.asarray, under(kind, MOVES[name], OURS)(Q))
+    expected = jax.tree.map(np.asarray, under(kind, MOVES[name], JAX)(Q))
+    assert jax.tree.structure(got) == jax.tree.structure(expected)
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        assert_close(a, b)
+
+
+@pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.parametrize("name", [m for m in MOVES if m != "tree"])
+def test_moves_beside_another_batch(name, inside):
+    f = lambda x: MOVES[name](OURS, x)  # noqa: E731
+    both = np.stack([Q, np.sin(Q)], -1)
+    if inside:
+        got = over_i(OURS, vmap(f, in_axes=-1))(both)
+    else:
+        got = vmap(over_i(OURS, f), in_axes=-1)(both)
+    expected = [np.asarray(over_i(OURS, f)(x)) for x in (Q, np.sin(Q))]
+    assert_close(got, np.stack(expected, 1 if inside else 0))
+
+
+@pytest.mark.parametrize("outside", [True, False])
+@pytest.mark.parametrize("name", [m for m in MOVES if m != "tree"])
+def test_gradients_of_moves_like_jax(name, outside):
+    """Inside of the vmap too, the gradient is that of the sum of what all examples return."""
+
+    def weighted(n, x):
+        y = MOVES[name](n, n.sin(x))
+        weights = np.arange(1, y.size + 1, dtype=np.float32).reshape(y.shape) / y.size
+        return n.total(n.mul(y, weights), tuple(range(y.ndim)))
+
+    def pulled(n):
+        return n.grad(lambda x: n.total(over_i(n, lambda x: weighted(n, x))(x), (0,)))(Q)
+
+    got = pulled(OURS) if outside else over_i(OURS, grad(lambda x: weighted(OURS, x)))(Q)
+    assert_close(np.asarray(got), np.asarray(pulled(JAX)), derivative=True)
+
+
+@pytest.mark.parametrize("tiled", [False, True])
+def test_exchange_of_a_constant(tiled):
+    x = np.arange(8, dtype=np.float32).reshape(4, 2)
+    same = np.broadcast_to(x, (4, 4, 2))
+    move = lambda x: lax.all_to_all(x, "i", 0, 1, tiled=tiled)  # noqa: E731
+    got = vmap(lambda _: move(x), axis_name="i")(np.zeros(4))
+    assert_close(got, np.asarray(vmap(move, axis_name="i")(same)))
+
+
+class TestSeveralNames:
+    """Over two names at once as over one axis of the product of their sizes."""
+
+    x = np.arange(6 * 6 * 2, dtype=np.float32).reshape(6, 6, 2)
+
+    def both(self, function, names):
+        """Over i (2) outside and j (3) inside; in the order of `names` the last is fastest."""
+        shaped = self.x.reshape(2, 3, 6, 2)
+        if names == ("j", "i"):
+            shaped = self.x.reshape(3, 2, 6, 2).swapaxes(0, 1)
+        out = np.asarray(over_both(OURS, lambda x: function(x, names))(shaped))
+        if names == ("j", "i"):
+            out = out.swapaxes(0, 1)
+        return out.reshape(6, *out.shape[2:])
+
+    @pytest.mark.parametrize("names", [("i", "j"), ("j", "i")])
+    @pytest.mark.parametrize(
+        "function",
+        [
+            lambda x, names: lax.all_gather(x, names, axis=1),
+            lambda x, names: lax.all_gather(x, names, tiled=True),
+            lambda x, names: lax.psum_scatter(x, names),
+            lambda x, names: lax.psum_scatter(x, names, tiled=True),
+            lambda x, names: lax.all_to_all(x, names, 0, 1),
+            lambda x, names: lax.all_to_all(x, names, 0, 1, tiled=True),
+            lambda x, names: lax.ppermute(x, names, [(0, 5), (5, 1), (2, 2)]),
+            lambda x, names: lax.pbroadcast(x, names, 4),
+        ],
+    )
+    def test_as_one_axis(self, function, names):
+        expected = vmap(lambda x: function(x, "k"), axis_name="k")(self.x)
+        assert_close(self.both(function, names), np.asarray(expected))
+
+    def test_gradient(self):
+        def loss(x):
+            y = lax.ppermute(x, ("i", "j"), [(0, 5), (1, 0)])
+            return OURS.total(OURS.mul(y, y), (0,))
+
+        x = np.arange(6, dtype=np.float32).reshape(2, 3, 1)
+        got = over_both(OURS, grad(loss))(x)
+        expected = np.where(x <= 1, 2 * x, 0)  # only examples 0 and 1 are seen by any
+        assert_close(got, expected)
+
+    def test_no_names(self):
+        x = np.ones((3, 1), np.float32)
+        assert_close(vmap(lambda x: lax.all_gather(x, ()))(x), x[:, None])
+        assert_close(vmap(lambda x: lax.psum_scatter(x, ()))(x), x[:, 0])
+
+
+def test_partial_permutation():
+    f = vmap(lambda x: lax.ppermute(x, "i", [(0, 1), (2, 0)]), axis_name="i")
+    assert_close(f(X), np.array([X[2], X[0], 0]).astype(np.float32))
+    slope = grad(lambda x: OURS.total(OURS.mul(f(x), np.float32([1, 10, 100])), (0,)))(X)
+    assert_close(slope, np.array([10, 0, 1], np.float32))
+    constant = vmap(lambda _: lax.ppermute(7.0, "i", [(0, 1)]), axis_name="i")(X)
+    assert_close(constant, np.array([0, 7, 0], np.float32))
+    integers = vmap(lambda x: lax.ppermute(x, "i", [(0, 1)]), axis_name="i")(np.arange(1, 4))
+    assert_close(integers, np.array([0, 1, 0]))
+    bools = vmap(lambda x: lax.ppermute(x > 0, "i", [(0, 1)]), axis_name="i")(X)
+    assert_close(bools, np.array([False, True, False]))
+
+
+def test_pbroadcast():
+    f = vmap(lambda x: lax.pbroadcast(x, "i", 1), axis_name="i")
+    assert_close(f(M.T), np.broadcast_to(M.T[1], (3, 2)))
+    assert_close(grad(lambda x: OURS.total(f(x), (0,)))(X), np.array([0, 3, 0], np.float32))
+
+
+def test_moves_of_bools():
+    mask = np.array([[True, False], [True, True]])
+    gathered = vmap(lambda x: lax.all_gather(x, "i"), axis_name="i")(mask)
+    assert_close(gathered, np.stack([mask, mask]))
+    summed = vmap(lambda x: lax.psum_scatter(x, "i"), axis_name="i")(mask)
+    assert_close(summed, np.array([2, 1], np.int32))
+
+
+def test_programs_of_moves():
+    closed = make_jaxpr(lambda x: lax.ppermute(x, "i", [(0, 1)]), axis_env=[("i", 2)])(X)
+    assert "ppermute[axis_name=i perm=((0, 1),)]" in str(closed)
+    closed = make_jaxpr(lambda x: lax.all_gather(x, "i"), axis_env=[("i", 2)])(X)
+    closed.check()
+    with pytest.raises(UnboundAxisNameError, match=r"all_gather: .*was run outside of a vmap"):
+        closed.as_function()(X)
+
+
+@pytest.mark.parametrize(
+    ("function", "error", "text"),
+    [
+        (lambda x: lax.psum_scatter(x, "i"), ShapeError, "axis 0 must have an index for each"),
+        (lambda x: lax.psum_scatter(x, "i", tiled=True), ShapeError, "must be a multiple of"),
+        (lambda x: lax.all_to_all(x, "i", 0, 0), ShapeError, "got float32\\[2\\]; with tiled"),
+        (lambda x: lax.all_to_all(x, "i", 1, 0), AxisError, "all_to_all"),
+        (lambda x: lax.ppermute(x, "i", [(0, 1), (0, 2)]), OptionError, "must be distinct"),
+        (lambda x: lax.ppermute(x, "i", [(0, 3)]), OptionError, "positions below 3"),
+        (lambda x: lax.pshuffle(x, "i", [0, 1]), OptionError, "each of the 3 examples once"),
+        (lambda x: lax.pbroadcast(x, "i", 3), OptionError, "a position below 3"),
+        (lambda x: lax.all_gather(x, "j"), UnboundAxisNameError, "binds 'j'"),
+        (
+            lambda x: lax.all_gather(x, "i", axis_index_groups=[[0], [1, 2]]),
+            OptionError,
+            "all_gather: axis_index_groups must be None under vmap",
+        ),
+        (
+            lambda x: lax.psum(x, "i", axis_index_groups=[[0], [1, 2]]),
+            OptionError,
+            "psum: axis_index_groups must be None under vmap",
+        ),
+        (
+            lambda x: lax.pmax(x, "i", axis_index_groups=[[0], [1, 2]]),
+            OptionError,
+            "pmax: axis_index_groups must be None under vmap",
+        ),
+    ],
+)
+def test_wrong_moves(function, error, text):
+    with pytest.raises(error, match=text):
+        vmap(function, axis_name="i")(M.T)

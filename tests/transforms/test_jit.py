@@ -210,8 +210,8 @@ def test_lower_and_text():
         "{ lambda ; a:f32[3]. let b:f32[3] = sin a; c:f32[3] = mul b 2.0:f32[] in (c,) }"
     )
     program = lowered.as_text("numpy")
-    assert "sin(s0)" in program
-    assert "# frees s" in program
+    assert "sin(xp, s0)" in program
+    assert "del s1" in program
     with pytest.raises(OptionError, match="stage must be"):
         lowered.as_text("ptx")
 

@@ -147,7 +147,42 @@ def complex_cases():
         yield Case(ops.Complex(), (Operand(a), Operand(b)), lambda x, y: x + 1j * y)
 
 
+def rounded(exponent_bits, mantissa_bits):
+    """By the value: the nearest number of that many digits, if it is in the range."""
+
+    def reference(x):
+        wide = x.astype(np.float64)
+        with np.errstate(all="ignore"):
+            fraction, power = np.frexp(wide)
+            unit = 2.0 ** (mantissa_bits + 1)
+            y = np.ldexp(np.rint(fraction * unit) / unit, power)
+        highest = 2 ** (exponent_bits - 1) - 1
+        y = np.where(np.abs(y) >= 2.0 ** (highest + 1), np.copysign(np.inf, wide), y)
+        y = np.where(np.abs(y) < 2.0 ** (1 - highest), np.copysign(0, wide), y)
+        return np.where(np.isfinite(wide), y, wide)
+
+    return reference
+
+
+HALFWAY = [1 + 3 / 16, 1 + 5 / 16, -1 - 3 / 16, 15.9, 1e9, -1e9, 1e-4, -1e-4, 0.0155, 248.0]
+
+
+def precision_cases(exponent_bits, mantissa_bits):
+    return unary(
+        ops.ReducePrecision(exponent_bits, mantissa_bits),
+        rounded(exponent_bits, mantissa_bits),
+        edges=[*EDGES, *HALFWAY],
+        dtypes=(*FLOATS, "float16", "bfloat16"),
+        differentiable=False,
+        label=f"{exponent_bits}-{mantissa_bits}",
+    )
+
+
 CASES = [
+    *precision_cases(4, 3),
+    *precision_cases(5, 2),
+    *precision_cases(3, 0),
+    *precision_cases(2, 7),
     *conversions(),
     *float_to_integer(),
     *to_bool(),

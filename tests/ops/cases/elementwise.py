@@ -133,7 +133,7 @@ CASES = [
     *integers(ops.Abs(), abs),
     *unary(ops.Sign(), lambda x: 1.0 * (x > 0) - (x < 0), dtypes=REALS),
     *unary(ops.Sign(), np.sign, edges=EDGES)[-1:],
-    *unary(ops.Sign(), sign_of_complex, dtypes=COMPLEX, differentiable=False),
+    *unary(ops.Sign(), sign_of_complex, dtypes=COMPLEX),
     *unary(ops.Floor(), lambda x: x // 1, low=-9.0, high=9.0, dtypes=REALS),
     *unary(ops.Floor(), np.floor, edges=[*EDGES, 0.5, -0.5])[-1:],
     *unary(ops.Ceil(), lambda x: -(-x // 1), low=-9.0, high=9.0, dtypes=REALS),

@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 
 from fstensor.ops.linalg import Adjugate, Cholesky, Det, Slogdet, Solve, TriangularSolve
-from tests.ops.harness import INEXACT, Case, Operand
+from tests.ops.harness import FLOATS, INEXACT, Case, Operand
 
 SHAPES = [(3, 3), (1, 1), (2, 4, 4), (2, 1, 3, 3), (0, 3, 3), (0, 0), (2, 0, 0)]
 ROUNDINGS = {"factor": 40, "reason": "elimination in n steps amplifies by the condition number"}
@@ -18,6 +18,15 @@ class Shifted(Operand):
     def make(self, rng, dtype):
         x = super().make(rng, dtype)
         return (x + 4 * np.eye(*self.shape[-2:])).astype(x.dtype)
+
+
+class Dominant(Operand):
+    """Random matrices with a dominant diagonal, for sizes that are eliminated in blocks."""
+
+    def make(self, rng, dtype):
+        x = super().make(rng, dtype)
+        n = self.shape[-1]
+        return (x / n + np.eye(n)).astype(x.dtype)
 
 
 def matrices(shape, bound=1.0):
@@ -107,10 +116,10 @@ PLAIN_RIGHT = TriangularSolve(False, False, False, False, False)
 PLAIN_LEFT = TriangularSolve(False, True, True, False, False)
 
 
-def edge(primitive, values, reference, *more):
+def edge(primitive, values, reference, *more, dtypes=INEXACT):
     operands = [Operand(np.shape(v), values=np.array(v)) for v in (values, *more)]
     return Case(
-        primitive, tuple(operands), reference, dtypes=INEXACT, differentiable=False, label="edges"
+        primitive, tuple(operands), reference, dtypes=dtypes, differentiable=False, label="edges"
     )
 
 
@@ -124,7 +133,31 @@ CASES = [
     triangular_case(PLAIN_LEFT, (2, 4, 4), (2, 4, 1)),
     triangular_case(PLAIN_RIGHT, (0, 3, 3), (0, 2, 3)),
     triangular_case(PLAIN_LEFT, (0, 0), (0, 2)),
-    edge(PLAIN_LEFT, [[0.0, 1], [1, 1]], lambda a, b: NAN, np.eye(2)),
+    *[
+        Case(
+            PLAIN_LEFT,
+            (Dominant((*batch, 70, 70), low=-1.0, high=1.0), Operand((*batch, 70, 2))),
+            lambda a, b: np.linalg.solve(np.tril(a), b),
+            dtypes=INEXACT,
+            label="blocks",
+            **ROUNDINGS,
+        )
+        for batch in [(), (2,)]
+    ],
+    edge(
+        PLAIN_LEFT,
+        [[0.0, 1], [1, 1]],
+        lambda a, b: np.array([[np.inf, np.nan], [-np.inf, np.nan]]),
+        np.eye(2),
+        dtypes=FLOATS,
+    ),
+    edge(
+        PLAIN_LEFT,
+        [[2.0, np.nan], [np.inf, 1]],
+        lambda a, b: np.array([[0.5, 0], [-np.inf, np.nan]]),
+        np.eye(2),
+        dtypes=FLOATS,
+    ),
     *[
         Case(Solve(), (matrices(s), Operand((*s[:-1], 2))), each(cramer), INEXACT, **ROUNDINGS)
         for s in SHAPES

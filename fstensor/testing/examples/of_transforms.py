@@ -1,0 +1,76 @@
+"""Examples of the transforms in `fstensor` itself, and of its functions of trees."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import fstensor as fst
+from fstensor.testing.examples.example import MATRIX, OTHER, UNIT, Call, Examples, each
+
+# Operators and methods alone: the same functions run with JAX.
+
+
+def _scalar(x: Any) -> Any:
+    return (x * x * x + x).sum()
+
+
+def _vector(x: Any) -> Any:
+    return x * x + x[0]
+
+
+def _along(f: Call, x: object, t: object) -> object:
+    return f(_vector, (x,), (t,))
+
+
+EXAMPLES: dict[str, Examples] = {
+    "fstensor": {
+        **each("grad value_and_grad hessian", UNIT, call=lambda f, x: f(_scalar)(x)),
+        **each(
+            "jacfwd jacrev jacobian jit checkpoint remat", UNIT, call=lambda f, x: f(_vector)(x)
+        ),
+        **each("vmap", MATRIX, call=lambda f, x: f(_vector)(x)),
+        **each("jvp", UNIT, OTHER, call=_along),
+        **each("vjp", UNIT, OTHER, call=lambda f, x, ct: f(_vector, x)[1](ct)),
+        **each("linearize", UNIT, OTHER, call=lambda f, x, t: f(_vector, x)[1](t)),
+        **each("linear_transpose", UNIT, OTHER, call=lambda f, x, ct: f(lambda y: 3 * y, x)(ct)),
+        **each("eval_shape", UNIT, call=lambda f, x: f(_vector, x).shape),
+        **each("make_jaxpr", UNIT, call=lambda f, x: len(f(_vector)(x).eqns), like=""),
+        **each("typeof", UNIT, call=lambda f, x: f(x).shape),
+        **each("device_put device_get block_until_ready", UNIT),
+        **each("tree.map", UNIT, OTHER, call=lambda f, x, y: f(lambda a, b: a * b, [x], [y])),
+        **each("tree.leaves", UNIT, OTHER, call=lambda f, x, y: f({"b": x, "a": (y, None)})),
+        **each("tree.flatten", UNIT, call=lambda f, x: f({"b": x})[0]),
+        **each(
+            "tree.flatten_with_path",
+            UNIT,
+            call=lambda f, x: f([x])[0][0][1],
+        ),
+        **each(
+            "tree.leaves_with_path",
+            UNIT,
+            call=lambda f, x: f([x])[0][1],
+        ),
+        **each(
+            "tree.map_with_path", UNIT, call=lambda f, x: f(lambda path, y: len(path) * y, [[x]])
+        ),
+        **each("tree.reduce", UNIT, OTHER, call=lambda f, x, y: f(lambda a, b: a * b, [x, y])),
+        **each("tree.unflatten", UNIT, call=lambda f, x: f(fst.tree.structure([1]), [x]), like=""),
+        **each("tree.structure", UNIT, call=lambda f, x: f([x, x]).num_leaves),
+        **each(
+            "tree.transpose",
+            UNIT,
+            OTHER,
+            call=lambda f, x, y: f(
+                fst.tree.structure([0, 0]), fst.tree.structure((0,)), [(x,), (y,)]
+            ),
+            like="",
+        ),
+        **each("tree.broadcast", UNIT, call=lambda f, x: f(x, [1, 2])),
+        **each("tree.all", np.array(True), call=lambda f, x: f([True, 1])),
+        **each("flatten_util.ravel_pytree", UNIT, MATRIX, call=lambda f, x, y: f([x, y])[0]),
+        **each("closure_convert", UNIT, call=lambda f, x: f(_vector, x)[0](x)),
+        **each("named_scope", UNIT, call=lambda f, x: f("part") and x),
+    }
+}
