@@ -286,10 +286,7 @@ def cond(
     >>> fst.lax.cond(True, lambda x: x + 1, lambda x: x - 1, 3).item()
     4
     """
-    if operand is not _MISSING:
-        if operands:
-            raise ArgumentError("cond: operands are given by position or by name, not both")
-        operands = (operand,)
+    operands = _operands("cond", operands, operand)
     for f in (true_fun, false_fun):
         if not callable(f):
             raise ArgumentError(f"cond: takes two functions, got {type(f).__name__}")
@@ -302,12 +299,26 @@ def cond(
     return _choose("cond", index, [false_fun, true_fun], operands)
 
 
-def switch(index: ArrayLike, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
+def _operands(what: str, operands: tuple[Any, ...], operand: Any) -> tuple[Any, ...]:
+    if operand is _MISSING:
+        return operands
+    if operands:
+        raise ArgumentError(f"{what}: operands are given by position or by name, not both")
+    return (operand,)
+
+
+def switch(
+    index: ArrayLike,
+    branches: Sequence[Callable[..., Any]],
+    *operands: Any,
+    operand: Any = _MISSING,
+) -> Any:
     """branches[index](*operands), with `index` clamped to the branches that there are.
 
     All branches are traced; one of them runs. Under vmap over `index` all do.
     Raises: as `cond`; OptionError for no branches.
     """
+    operands = _operands("switch", operands, operand)
     if not branches:
         raise OptionError("switch: needs at least one branch, got none")
     for f in branches:

@@ -186,6 +186,11 @@ def test_batch_of_jvp_and_vjp(case, dtype):
 # Primitives without cases here, with the file that tests them.
 TESTED_ELSEWHERE = {
     "jit": "tests/transforms/test_jit.py",
+    "cond": "tests/control/test_cond.py",
+    "scan": "tests/control/test_scan.py",
+    "while": "tests/control/test_while_loop.py",
+    "spread_tape": "tests/control/test_tapes.py",
+    "unite_tapes": "tests/control/test_tapes.py",
     **dict.fromkeys(
         [
             *("all_gather", "all_to_all", "axis_index", "pmax", "pmin", "ppermute", "psum"),

@@ -40,6 +40,7 @@ LACKING = {
     "batch": {"has no operands, so nothing is batched": ["iota"]},
     "transpose": {
         "not linear": NOT_LINEAR,
+        "its reverse mode goes through the scan that partial_eval makes": ["while"],
         "its tangent is zero by structure, so it is never part of a linear program": words(
             "bitcast_convert_type random_bits random_fold_in random_seed random_split "
             "random_unwrap random_wrap stop_gradient"
