@@ -233,6 +233,13 @@ class ClosedJaxpr:
         """Whether running it does more than give results."""
         return self.derive("effectful", lambda: any(e.primitive.effectful for e in self.eqns))
 
+    @property
+    def runs_only_where_due(self) -> bool:
+        """Whether some operation in it must not run in a branch that is not taken."""
+        return self.derive(
+            "where due", lambda: any(e.primitive.runs_only_where_due for e in self.eqns)
+        )
+
     def as_function(self) -> Callable[..., list[Any]]:
         """A function of flat arguments that runs the program in the current trace."""
         return lambda *args: eval_jaxpr(self.jaxpr, self.consts, *args)
@@ -299,7 +306,36 @@ def dce(jaxpr: Jaxpr, used_outputs: Sequence[bool] | None = None) -> Jaxpr:
     live: set[Var] = {v for v in outvars if isinstance(v, Var)}
     kept = []
     for eqn in reversed(jaxpr.eqns):
-        if eqn.primitive.effectful or any(v in live for v in eqn.outvars):
+        used = [v in live for v in eqn.outvars]
+        if eqn.primitive.effectful or any(used):
+            if not all(used):
+                eqn = _without_unused(eqn, used)
             kept.append(eqn)
             live.update(v for v in eqn.invars if isinstance(v, Var))
     return Jaxpr(jaxpr.constvars, jaxpr.invars, outvars, kept[::-1], jaxpr.debug_info)
+
+
+def _without_unused(eqn: Eqn, used: Sequence[bool]) -> Eqn:
+    smaller = eqn.primitive.without_unused(used)
+    if smaller is None:
+        return eqn
+    primitive, ins, outs = smaller
+    invars = [a for a, on in zip(eqn.invars, ins, strict=True) if on]
+    outvars = [v for v, on in zip(eqn.outvars, outs, strict=True) if on]
+    return Eqn(primitive, invars, outvars, eqn.source_info)
+
+
+def dce_closed(closed: ClosedJaxpr, used: tuple[bool, ...]) -> tuple[ClosedJaxpr, list[bool]]:
+    """The program of the used outputs alone, and which of its inputs it still takes."""
+    return closed.derive(("dce", used), lambda: _dce_closed(closed, used))
+
+
+def _dce_closed(closed: ClosedJaxpr, used: tuple[bool, ...]) -> tuple[ClosedJaxpr, list[bool]]:
+    jaxpr = dce(closed.jaxpr, used)
+    read: set[Atom] = {a for eqn in jaxpr.eqns for a in eqn.invars}
+    read.update(jaxpr.outvars)
+    pairs = [(v, c) for v, c in zip(jaxpr.constvars, closed.consts, strict=True) if v in read]
+    ins = [v in read for v in jaxpr.invars]
+    invars = [v for v, on in zip(jaxpr.invars, ins, strict=True) if on]
+    smaller = Jaxpr([v for v, _ in pairs], invars, jaxpr.outvars, jaxpr.eqns, jaxpr.debug_info)
+    return ClosedJaxpr(smaller, [c for _, c in pairs]), ins

@@ -18,6 +18,7 @@ from fstensor.core.state import state
 from fstensor.errors import MissingRuleError
 
 if TYPE_CHECKING:
+    from fstensor.array import Array
     from fstensor.core.jaxpr import ClosedJaxpr
     from fstensor.core.trace import PartialTrace
 
@@ -80,6 +81,8 @@ class Primitive(ABC):
 
     name: ClassVar[str]
     multiple_results: ClassVar[bool] = False
+    # Whether two equal applications are kept as two, where the compiler could share one.
+    stays_apart: ClassVar[bool] = False
 
     @property
     def axis_names(self) -> tuple[Any, ...]:
@@ -88,6 +91,14 @@ class Primitive(ABC):
     @property
     def effectful(self) -> bool:
         """Whether it does more than give results. Such an equation is never dropped."""
+        return False
+
+    @property
+    def runs_only_where_due(self) -> bool:
+        """Whether it must not run in a branch that is not taken, as it would in a vmap of `cond`.
+
+        So it is for input and output, while debug output is better shown too often than never.
+        """
         return False
 
     @property
@@ -157,6 +168,28 @@ class Primitive(ABC):
 
     def called_program(self) -> ClosedJaxpr | None:
         """The program that the operation stands for, when it is a call and nothing more."""
+        return None
+
+    def same_as(
+        self, avals: tuple[ShapedArray, ...], literals: Sequence[Array | None]
+    ) -> int | None:
+        """The operand that the result equals to the last bit, where the compiler can tell.
+
+        literals: the values of operands that are known scalars, None for the others.
+        """
+        return None
+
+    def inlined_program(self) -> ClosedJaxpr | None:
+        """The program that may stand in its place once nothing is differentiated any more."""
+        return self.called_program()
+
+    def without_unused(
+        self, used: Sequence[bool]
+    ) -> tuple[Primitive, Sequence[bool], Sequence[bool]] | None:
+        """The operation without those results that nobody uses: a smaller one, if there is one.
+
+        Gives it with marks of the operands that it still takes, and of the results that it gives.
+        """
         return None
 
     def _missing(self, rule: str, use: str) -> MissingRuleError:

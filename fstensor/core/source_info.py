@@ -75,11 +75,27 @@ def describe_function(function: object) -> str:
     return f"{name} at {_shorten(code.co_filename)}:{code.co_firstlineno}"
 
 
+def is_own(code: CodeType) -> bool:
+    """Whether code belongs to this package, or was written by it."""
+    file = code.co_filename
+    return file.startswith("<fstensor") or (
+        file.startswith(_PACKAGE) and not file.startswith(_USER_FOLDERS)
+    )
+
+
+def user_stacklevel() -> int:
+    """The `stacklevel` with which the caller's `warnings.warn` points at the user's line."""
+    level = 1
+    frame = sys._getframe(1)
+    while frame.f_back is not None and _is_internal(frame.f_code):
+        frame = frame.f_back
+        level += 1
+    return level
+
+
 def _is_internal(code: CodeType) -> bool:
     file = code.co_filename
-    if file.startswith(("<frozen", "<fstensor", _NUMPY)) or file == "<string>":
-        return True
-    return file.startswith(_PACKAGE) and not file.startswith(_USER_FOLDERS)
+    return file.startswith(("<frozen", _NUMPY)) or file == "<string>" or is_own(code)
 
 
 def _shorten(file: str) -> str:

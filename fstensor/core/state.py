@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextvars
 import threading
-from typing import TYPE_CHECKING, Any
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 if TYPE_CHECKING:
     from fstensor.core.trace import Trace
+
+T = TypeVar("T")
 
 
 class State(threading.local):
@@ -24,10 +28,36 @@ class State(threading.local):
         if hasattr(State, "root"):
             self.trace = State.root
         self.axes: dict[Any, int] = {}
+        # Who is told when a value of the user's is copied into the program that jit traces.
+        self.captures: Any = None
+        # Traces that have been made, while leaks of their tracers are looked for.
+        self.watched: list[weakref.ref[Trace]] = []
         # NumPy keeps its floating-point error handling in a context variable; running a primitive
         # in this context costs a tenth of entering np.errstate.
-        self.quiet = contextvars.copy_context()
-        self.quiet.run(np.seterr, all="ignore")
+        self.quiet = _context(all="ignore")
+
+
+def _context(**errors: Any) -> contextvars.Context:
+    """A context of its own, in which NumPy handles floating-point errors like that."""
+    context = contextvars.copy_context()
+    context.run(np.seterr, **errors)
+    return context
 
 
 state = State()
+
+
+def run_outside(function: Callable[..., T], *args: Any) -> T:
+    """Call the user's function from within an operation as if outside of every transform.
+
+    The context that the operation runs in cannot be entered twice, so that operations within
+    `function` get another; its own NumPy code sees NumPy's usual handling of errors.
+    """
+    before = state.trace, state.axes, state.captures, state.quiet
+    state.trace, state.axes, state.captures = State.root, {}, None
+    state.quiet = _context(all="ignore")
+    try:
+        usual = _context(divide="warn", over="warn", under="ignore", invalid="warn")
+        return usual.run(function, *args)
+    finally:
+        state.trace, state.axes, state.captures, state.quiet = before

@@ -79,8 +79,10 @@ def sum_of_tapes(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> np.ndarray
     sums: dict[tuple[int, int], Tape] = {}
     out = np.empty(x.shape, object)
     for i in np.ndindex(x.shape):
-        key = id(x[i]), id(y[i])
+        a: Any = x[i]
+        b: Any = y[i]
+        key = id(a), id(b)
         if key not in sums:
-            sums[key] = x[i].plus(y[i])
+            sums[key] = a.plus(b)
         out[i] = sums[key]
     return out

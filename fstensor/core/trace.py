@@ -9,17 +9,19 @@ that was current when it was made.
 
 from __future__ import annotations
 
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import TracebackType
-from typing import Any, NoReturn, final
+from typing import Any, NoReturn, Self, final
 
 import numpy as np
 
 from fstensor import device
 from fstensor.array import Array, ConcreteArray, borrow, lift
-from fstensor.core import source_info
+from fstensor.config import config
+from fstensor.core import finite, source_info
 from fstensor.core.aval import ShapedArray
 from fstensor.core.jaxpr import Atom, DebugInfo, Eqn, Jaxpr, Literal, Var
 from fstensor.core.primitive import Primitive
@@ -42,6 +44,12 @@ class Trace(ABC):
     # What the user sees in messages: the transform, and the function that it follows.
     transform: str = "eval"
     function: str = ""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        trace = super().__new__(cls)
+        if config.check_tracer_leaks:
+            state.watched.append(weakref.ref(trace))
+        return trace
 
     @abstractmethod
     def process(self, primitive: Primitive, args: Sequence[Any]) -> Any:
@@ -133,6 +141,9 @@ class EvalTrace(Trace):
             xp, buffers = device.unify(buffers)
         # NumPy's floating-point warnings are off in this context: IEEE results, in silence.
         out = state.quiet.run(primitive.impl, xp, *buffers)
+        if config.checking and finite.is_wanted():
+            results = out if primitive.multiple_results else [out]
+            state.quiet.run(finite.check, primitive, buffers, results)
         if primitive.multiple_results:
             return [ConcreteArray(_as_buffer(b), a) for b, a in zip(out, out_avals, strict=True)]
         if out.__class__ is not _ndarray:
@@ -315,7 +326,8 @@ class PartialTrace(Trace):
     """Hands on what is known to its parent and records what depends on unknown inputs.
 
     Under `linearize` the unknown inputs are tangents, so that the recorded program is linear.
-    whole: operations that hold programs are not split into a known and an unknown part.
+    whole: operations that hold programs are not split into a known and an unknown part, and those
+        with effects are recorded.
     """
 
     def __init__(self, parent: Trace, transform: str, function: str, whole: bool = False) -> None:
@@ -340,14 +352,17 @@ class PartialTrace(Trace):
                 if self.whole:
                     return self.record(primitive, args)
                 return primitive.partial_eval(self, args)
+        if self.whole and primitive.effectful:
+            return self.record(primitive, args)
         return self.parent.process(primitive, args)
 
     def record(self, primitive: Primitive, args: Sequence[Any]) -> Any:
         """Record the operation whole."""
         invars = [self.atom(x) for x in args]
         out_avals = primitive.infer(tuple([a.aval for a in invars]))
-        outvars = self.builder.record(primitive, invars, out_avals, source_info.capture())
-        tracers = [JaxprTracer(self, v.aval, v) for v in outvars]
+        source = source_info.capture()
+        outvars = self.builder.record(primitive, invars, out_avals, source)
+        tracers = [JaxprTracer(self, v.aval, v, source) for v in outvars]
         return tracers if primitive.multiple_results else tracers[0]
 
 

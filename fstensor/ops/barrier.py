@@ -17,6 +17,7 @@ class OptimizationBarrier(Primitive):
     """The operands themselves, none of which is available before all of them are computed."""
 
     multiple_results = True
+    stays_apart = True
 
     def abstract(self, *xs: ShapedArray) -> list[ShapedArray]:
         return list(xs)

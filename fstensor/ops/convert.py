@@ -46,6 +46,11 @@ class ConvertElementType(Unary):
         self.takes.check(self.name, *avals)
         return ShapedArray(avals[0].shape, self.new_dtype, self.weak_type)
 
+    def same_as(
+        self, avals: tuple[ShapedArray, ...], literals: Sequence[Array | None]
+    ) -> int | None:
+        return 0 if avals[0] == self.abstract(*avals) else None
+
     def impl(self, xp: Any, x: Any) -> Any:
         if dtypes.is_complex(x.dtype) and not dtypes.is_complex(self.new_dtype):
             x = x.real if not dtypes.is_bool(self.new_dtype) else x != 0

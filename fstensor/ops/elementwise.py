@@ -33,6 +33,7 @@ from fstensor.ops.families import (
     binary,
     broadcast_shape,
     constant,
+    is_real_literal,
     unary,
     unbroadcast,
 )
@@ -106,6 +107,14 @@ class Sub(_JointlyLinear):
     def impl(self, xp: Any, x: Any, y: Any) -> Any:
         return xp.subtract(x, y)
 
+    def same_as(
+        self, avals: tuple[ShapedArray, ...], literals: Sequence[Array | None]
+    ) -> int | None:
+        # Not so for 0 - (-0.0), nor for the sum with 0.
+        literal = literals[1]
+        zero = is_real_literal(literal, 0) and not np.signbit(np.asarray(literal))
+        return 0 if zero else None
+
     def derive_x(self, t: Array, out: Array, x: Array, y: Array) -> Array:
         return t
 
@@ -126,6 +135,14 @@ class Mul(Binary):
 
     def impl(self, xp: Any, x: Any, y: Any) -> Any:
         return xp.multiply(x, y)
+
+    def same_as(
+        self, avals: tuple[ShapedArray, ...], literals: Sequence[Array | None]
+    ) -> int | None:
+        for i in (0, 1):
+            if is_real_literal(literals[1 - i], 1):
+                return i
+        return None
 
     def derive_x(self, t: Array, out: Array, x: Array, y: Array) -> Array:
         return mul(t, y)
@@ -148,6 +165,11 @@ class Div(Binary):
     """
 
     takes = NUMBER
+
+    def same_as(
+        self, avals: tuple[ShapedArray, ...], literals: Sequence[Array | None]
+    ) -> int | None:
+        return 0 if is_real_literal(literals[1], 1) else None
 
     def impl(self, xp: Any, x: Any, y: Any) -> Any:
         if not dtypes.is_integer(x.dtype):
@@ -434,6 +456,11 @@ class IntegerPow(Unary):
             )
         return super().abstract(*avals)
 
+    def same_as(
+        self, avals: tuple[ShapedArray, ...], literals: Sequence[Array | None]
+    ) -> int | None:
+        return 0 if self.y == 1 else None
+
     def impl(self, xp: Any, x: Any) -> Any:
         n = builtins.abs(self.y)
         if n == 0:
@@ -578,8 +605,10 @@ add_any = binary(AddAny)
 neg = unary(Neg)
 add = binary(Add)
 sub = binary(Sub)
+
+
 def mul(x: ArrayLike, y: ArrayLike, *, out_dtype: DtypeLike = None) -> Array:
-    """x * y. A Python scalar takes the dtype of the other operand.
+    """The product x * y. A Python scalar takes the dtype of the other operand.
 
     out_dtype: the dtype to which both operands are converted first.
     Raises: DtypeError when the dtypes differ and out_dtype is not given; ShapeError.

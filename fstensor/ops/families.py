@@ -180,6 +180,11 @@ class Structural(Primitive):
         return self.bind(*primals), self.bind(*tangents)
 
 
+def is_real_literal(x: Array | None, value: int) -> bool:
+    """Whether an operand of `same_as` is this number, of a real dtype."""
+    return x is not None and not dtypes.is_complex(x.dtype) and bool(np.asarray(x) == value)
+
+
 def constant(value: complex, like: Array | ShapedArray) -> Array:
     """A scalar of the dtype of `like`, for use in a rule."""
     return lift(value, like.dtype)

@@ -57,6 +57,11 @@ class BroadcastInDim(Structural):
             )
         return x.update(shape=shape)
 
+    def same_as(
+        self, avals: tuple[ShapedArray, ...], literals: Sequence[Array | None]
+    ) -> int | None:
+        return 0 if avals[0].shape == self.shape else None
+
     def impl(self, xp: Any, x: Any) -> Any:
         if x.ndim == 0:
             return xp.full(self.shape, x, x.dtype)
@@ -144,6 +149,11 @@ class Reshape(Structural):
             )
         return x.update(shape=self.new_sizes)
 
+    def same_as(
+        self, avals: tuple[ShapedArray, ...], literals: Sequence[Array | None]
+    ) -> int | None:
+        return 0 if avals[0].shape == self.new_sizes else None
+
     def impl(self, xp: Any, x: Any) -> Any:
         return x.reshape(self.new_sizes)
 
@@ -184,6 +194,11 @@ class Transpose(Structural):
                 f"transpose: permutation must name each axis once, got {self.permutation} for {x}"
             )
         return x.update(shape=tuple([x.shape[i] for i in self.permutation]))
+
+    def same_as(
+        self, avals: tuple[ShapedArray, ...], literals: Sequence[Array | None]
+    ) -> int | None:
+        return 0 if self.permutation == tuple(range(avals[0].ndim)) else None
 
     def impl(self, xp: Any, x: Any) -> Any:
         return x.transpose(self.permutation)
