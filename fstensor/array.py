@@ -19,6 +19,7 @@ import numpy as np
 from fstensor import device as device_lib
 from fstensor import dtypes
 from fstensor.core.aval import ShapedArray
+from fstensor.core.state import state
 from fstensor.device import Device
 from fstensor.errors import (
     ArgumentError,
@@ -498,9 +499,14 @@ class ConcreteArray(Array):
     def __getattr__(self, name: str) -> Any:
         # Reached only when a slot is empty: `delete` has taken the buffer away.
         if name == "_buffer":
+            function = _donated_to.get(id(self))
+            if function is None:
+                raise DeletedArrayError(
+                    f"array: this {self.aval} was deleted; keep what is needed later"
+                )
             raise DeletedArrayError(
-                f"array: the buffer of this {self.aval} was donated or deleted; "
-                "use the result of the call that it was donated to"
+                f"array: this {self.aval} was donated to a call of {function}; use the result of "
+                "that call, or do not name the argument in donate_argnums"
             )
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
@@ -514,6 +520,15 @@ class ConcreteArray(Array):
     def delete(self) -> None:
         """Give the buffer back; any later use raises DeletedArrayError."""
         if not self.is_deleted():
+            _donated_to.pop(id(self), None)
+            del self._buffer
+
+    def donate(self, function: str) -> None:
+        """Delete it, as the argument that a call of `function` was given to keep."""
+        if not self.is_deleted():
+            if len(_donated_to) >= _MOST_DONATED:
+                _donated_to.clear()
+            _donated_to[id(self)] = function
             del self._buffer
 
     def is_deleted(self) -> bool:
@@ -552,6 +567,12 @@ class ConcreteArray(Array):
         return values["fry"] if dtypes.is_key(self.dtype) else values
 
 
+# Where deleted arrays went, by their ids: of each array its last entry holds, and a message with
+# less in it is all that is lost with an entry.
+_MOST_DONATED = 65536
+_donated_to: dict[int, str] = {}
+
+
 def _rebuild(buffer: np.ndarray[Any, Any], weak_type: bool) -> Array:
     return from_buffer(buffer, weak_type)
 
@@ -584,7 +605,10 @@ def lift(x: Any, dtype: np.dtype[Any] | None = None, what: str = "array argument
     Raises: ArgumentError for what is not array-like, with a hint for lists.
     """
     if isinstance(x, np.ndarray) and x.flags.writeable:
-        return from_buffer(_plain(x.copy()))
+        copied = from_buffer(_plain(x.copy()))
+        if state.captures is not None:
+            state.captures.add(x, copied)
+        return copied
     return borrow(x, dtype, what)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from fstensor.errors import OptionError
@@ -15,7 +15,20 @@ from fstensor.errors import OptionError
 _VALID: dict[str, tuple[Any, ...]] = {
     "default_dtype_bits": (32, 64),
     "disable_jit": (False, True),
+    "debug_nans": (False, True),
+    "debug_infs": (False, True),
+    "check_indices": (False, True),
+    "check_captures": ("sample", "all", "off"),
+    "check_tracer_leaks": (False, True),
+    "explain_retraces": ("auto", True, False),
+    "log_compiles": (False, True),
+    "traceback_filtering": ("fold", "off"),
 }
+
+_ALIASES = {"explain_cache_misses": "explain_retraces"}
+
+# The settings that make operations look at values.
+_CHECKS = ("debug_nans", "debug_infs", "check_indices")
 
 
 class _Overrides(threading.local):
@@ -30,11 +43,47 @@ class Config:
         of Python scalars, and of floats made from integers. 64-bit arrays are allowed either way.
     disable_jit: when true, `jit` calls the Python function itself, so that values can be printed
         and a debugger can stop inside.
+    check_captures: whether a jitted function complains at a call that an ndarray which it refers to
+        has been written into since it was traced. "sample" compares arrays up to 16 KiB whole, and
+        some elements of larger ones; "all" compares every element; "off" none.
+    check_tracer_leaks: raise when a transformed function keeps a tracer beyond its call, as under
+        `checking_leaks`, which sets this for a block.
+    explain_retraces: whether a jitted function that is traced again says which argument changed, in
+        a RetraceWarning. "auto" says it once, at the sixth signature of a function; True always;
+        False never. `explain_cache_misses` is another name of it.
+    log_compiles: log each function that is traced and compiled, its signature and the seconds that
+        it took, by the logger "fstensor.jit" at the level WARNING.
+    traceback_filtering: "fold" takes the frames inside this package out of the tracebacks of errors
+        that pass through a transform; "off" leaves them.
+    debug_nans: when true, the first operation that returns a NaN raises NonFiniteError, which names
+        it, its line, and the ranges of its operands. In compiled programs, too, each operation is
+        looked at, so that they run slower.
+    debug_infs: the same for infinities.
+    check_indices: when true, an index that is only known when the program runs, and that lies
+        outside of its axis, raises OutOfBoundsError. It otherwise reads the nearest element, and
+        writes nothing. Where a mode was chosen ("clip", "fill", "drop", "wrap"), that mode counts.
+        Branches and steps that run for nothing, as under vmap of a choice, are looked at, too.
+    checking: whether one of the last three is on in some thread. Operations read it each time, so
+        that it is a plain attribute.
     """
 
+    checking: bool
+
     def __init__(self) -> None:
-        self._values: dict[str, Any] = {"default_dtype_bits": 32, "disable_jit": False}
+        self._values: dict[str, Any] = {
+            "default_dtype_bits": 32,
+            "disable_jit": False,
+            "check_captures": "sample",
+            "check_tracer_leaks": False,
+            "explain_retraces": "auto",
+            "log_compiles": False,
+            "traceback_filtering": "fold",
+            **dict.fromkeys(_CHECKS, False),
+        }
         self._overrides = _Overrides()
+        self._lock = threading.Lock()
+        self._blocks_that_check = 0
+        self._note_checks(0)
 
     @property
     def default_dtype_bits(self) -> int:
@@ -44,32 +93,77 @@ class Config:
     def disable_jit(self) -> bool:
         return self._read("disable_jit")
 
+    @property
+    def check_captures(self) -> str:
+        return self._read("check_captures")
+
+    @property
+    def check_tracer_leaks(self) -> bool:
+        return self._read("check_tracer_leaks")
+
+    @property
+    def explain_retraces(self) -> str | bool:
+        return self._read("explain_retraces")
+
+    @property
+    def log_compiles(self) -> bool:
+        return self._read("log_compiles")
+
+    @property
+    def traceback_filtering(self) -> str:
+        return self._read("traceback_filtering")
+
+    @property
+    def debug_nans(self) -> bool:
+        return self._read("debug_nans")
+
+    @property
+    def debug_infs(self) -> bool:
+        return self._read("debug_infs")
+
+    @property
+    def check_indices(self) -> bool:
+        return self._read("check_indices")
+
     def _read(self, name: str) -> Any:
         overrides = self._overrides.values
         return overrides[name] if name in overrides else self._values[name]
 
     def update(self, name: str, value: Any) -> None:
         """Set `name` for the whole process. Raises OptionError for an unknown name or value."""
-        self._values[_checked(name, value)] = value
+        checked = _checked(name, value)
+        self._values[checked] = value
+        self._note_checks(0)
+
+    def _note_checks(self, entered: int) -> None:
+        with self._lock:
+            self._blocks_that_check += entered
+            everywhere = any(self._values[name] for name in _CHECKS)
+            self.checking = everywhere or self._blocks_that_check > 0
 
     @contextmanager
     def override(self, **settings: Any) -> Iterator[None]:
         """Set some settings for this thread within a `with` block."""
-        for name, value in settings.items():
-            _checked(name, value)
+        checked = {_checked(name, value): value for name, value in settings.items()}
+        checks = any(checked.get(name) for name in _CHECKS)
         before = self._overrides.values
-        self._overrides.values = {**before, **settings}
+        self._overrides.values = {**before, **checked}
+        self._note_checks(checks)
         try:
             yield
         finally:
             self._overrides.values = before
+            self._note_checks(-checks)
 
     def tracing_key(self) -> tuple[Any, ...]:
         """The settings that change what tracing yields: part of every trace cache's key."""
-        return (self.default_dtype_bits,)
+        return (self.default_dtype_bits, self.checking and self.check_indices)
 
 
 def _checked(name: str, value: Any) -> str:
+    """The name of a setting, which may be given as JAX's: `jax_disable_jit`."""
+    name = name.removeprefix("jax_")
+    name = _ALIASES.get(name, name)
     if name not in _VALID:
         raise OptionError(f"config: no setting {name!r}; there are {', '.join(sorted(_VALID))}")
     if value not in _VALID[name]:
@@ -80,3 +174,40 @@ def _checked(name: str, value: Any) -> str:
 
 
 config = Config()
+
+
+def debug_nans(enable: bool = True) -> AbstractContextManager[None]:
+    """Within the block, the first operation that returns a NaN raises NonFiniteError.
+
+    >>> import fstensor as fst
+    >>> with fst.debug_nans(True):
+    ...     fst.numpy.log(-1.0)
+    Traceback (most recent call last):
+        ...
+    fstensor.errors.NonFiniteError: log: the result must have no NaN while debug_nans is on, ...
+    """
+    return config.override(debug_nans=enable)
+
+
+def debug_infs(enable: bool = True) -> AbstractContextManager[None]:
+    """Within the block, the first operation that returns an infinity raises NonFiniteError."""
+    return config.override(debug_infs=enable)
+
+
+def checking_leaks(enable: bool = True) -> AbstractContextManager[None]:
+    """Within the block, a transformed function that keeps a tracer beyond its call raises.
+
+    UnexpectedTracerError comes at the end of that call, and tells where the tracer was made and who
+    holds it. Where a leak is suspected, garbage is collected first.
+    """
+    return config.override(check_tracer_leaks=enable)
+
+
+def log_compiles(enable: bool = True) -> AbstractContextManager[None]:
+    """Within the block, each function that is traced and compiled is logged, with the seconds."""
+    return config.override(log_compiles=enable)
+
+
+def explain_cache_misses(enable: bool = True) -> AbstractContextManager[None]:
+    """Within the block, a RetraceWarning tells why a jitted function is traced again, each time."""
+    return config.override(explain_retraces=enable)

@@ -7,8 +7,10 @@
     │   └── IndexShapeError                 IndexError ... masks or index arrays that do not fit
     ├── AxisError                       ValueError, IndexError   an axis that does not exist
     ├── OutOfBoundsError                IndexError   an index known to be outside its axis
+    ├── NonFiniteError                  FloatingPointError   a NaN or infinity, if told to look
     ├── DtypeError                      TypeError    dtypes that do not fit, or are not supported
     ├── ArgumentError                   TypeError    an argument of the wrong kind
+    │   └── StaticArgumentError             ... that jit cannot take as static
     ├── OptionError                     ValueError   a value outside those that an option takes
     ├── ScalarOverflowError             OverflowError   a Python int too large for its dtype
     ├── CarryTypeError                  TypeError    a loop's carry that changes its type
@@ -16,6 +18,8 @@
     ├── DeviceError                     ValueError   operands on two devices, or no such device
     ├── ImmutableArrayError             TypeError    an attempt to write into an Array
     ├── DeletedArrayError               RuntimeError use of an array whose buffer was donated
+    ├── MutatedCaptureError             RuntimeError an ndarray that a jitted function has read, and
+    │                                                that was written into since
     ├── GradError                       TypeError    grad of a function that has none
     ├── UnboundAxisNameError            NameError    a collective outside the vmap of its axis
     ├── MissingRuleError                NotImplementedError   a primitive without the rule asked for
@@ -25,6 +29,7 @@
     │   ├── TracerArrayConversionError               ... by NumPy
     │   ├── TracerIntegerConversionError             ... as an index or by `int()`
     │   └── NonConcreteBooleanIndexError  IndexError ... as a mask whose count sets a shape
+    ├── RetraceWarning                  UserWarning  a jitted function is traced again and again
     └── JaxprTypeError                  TypeError    a jaxpr that is not well typed: a bug
 
 A message reads `what: rule broken, got values; hint`, and ends with the user's own line.
@@ -63,7 +68,11 @@ class AxisError(FstensorError, ValueError, IndexError):
 
 
 class OutOfBoundsError(FstensorError, IndexError):
-    """An index, known when the program is traced, that lies outside its axis."""
+    """An index outside of its axis: known so while tracing, or found with config.check_indices."""
+
+
+class NonFiniteError(FstensorError, FloatingPointError):
+    """An operation returned a NaN or an infinity while config.debug_nans or debug_infs was on."""
 
 
 class DtypeError(FstensorError, TypeError):
@@ -102,6 +111,14 @@ class DeletedArrayError(FstensorError, RuntimeError):
     """Use of an array whose buffer was donated to a jitted call."""
 
 
+class MutatedCaptureError(FstensorError, RuntimeError):
+    """A jitted function holds values of an ndarray that has been written into since."""
+
+
+class StaticArgumentError(ArgumentError):
+    """A static argument of `jit` that cannot be hashed, is traced, or has changed in place."""
+
+
 class GradError(FstensorError, TypeError):
     """`grad` of a function that has none: not scalar, or not of an inexact dtype."""
 
@@ -136,6 +153,10 @@ class TracerIntegerConversionError(ConcretizationTypeError):
 
 class NonConcreteBooleanIndexError(ConcretizationTypeError, IndexError):
     """A traced mask was used as an index: the shape of the result would depend on its values."""
+
+
+class RetraceWarning(FstensorError, UserWarning):
+    """A jitted function was traced again, because an argument changed its type or static value."""
 
 
 class JaxprTypeError(FstensorError, TypeError):

@@ -2,6 +2,11 @@ from pathlib import Path
 
 import pytest
 
+import fstensor
+
+# Tests call one function with many signatures on purpose.
+fstensor.config.update("explain_retraces", False)
+
 GOLDEN = Path(__file__).parent / "golden"
 
 

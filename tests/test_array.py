@@ -214,7 +214,7 @@ class TestPrinting:
         y.delete()
         assert y.is_deleted()
         assert "deleted" in repr(y)
-        with pytest.raises(errors.DeletedArrayError, match="donated or deleted"):
+        with pytest.raises(errors.DeletedArrayError, match="was deleted"):
             y + 1
 
 

@@ -25,7 +25,7 @@ def host(x):
 
 
 def test_cpu():
-    assert fst.devices("cpu") == ["cpu"]
+    assert fst.devices("cpu") == fst.devices(backend="cpu") == ["cpu"]
     x = fnp.asarray(X)
     assert x.device == "cpu"
     assert x.devices() == {"cpu"}

@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import inspect
 import pkgutil
 from pathlib import Path
 
@@ -19,10 +20,20 @@ def test_readme():
     assert not failed
 
 
+class Finder(doctest.DocTestFinder):
+    """Finds the examples of decorated functions, too."""
+
+    def _from_module(self, module, object):
+        return super()._from_module(module, inspect.unwrap(object))
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_docstrings(name):
-    failed, _ = doctest.testmod(importlib.import_module(name))
-    assert not failed
+    module = importlib.import_module(name)
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    for test in Finder().find(module, name):
+        runner.run(test)
+    assert not runner.failures
 
 
 def test_the_main_transforms_have_examples():

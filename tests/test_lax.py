@@ -339,7 +339,6 @@ LEFT_OUT = {
     "aggregate_to_topk",
 }
 OTHERWISE = {
-    "mul": {"out_dtype"},  # convert the operands
     "random_gamma_grad": {"args", "x", "y"},  # JAX's takes *args
     "cond": {"operand"},  # its default stands for a missing argument, in JAX and here
     "switch": {"operand"},

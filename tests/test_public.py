@@ -13,6 +13,11 @@ import fstensor as fst
 
 MODULES = [
     "fstensor",
+    "fstensor.ad_checkpoint",
+    "fstensor.custom_batching",
+    "fstensor.custom_derivatives",
+    "fstensor.extend",
+    "fstensor.extend.core",
     "fstensor.flatten_util",
     "fstensor.lax",
     "fstensor.lax.linalg",

@@ -30,9 +30,11 @@ from fstensor.control.common import (
     trace_tree_function,
     with_common_captures,
 )
+from fstensor.control.unused import smaller_branches
 from fstensor.core.aval import ShapedArray
+from fstensor.core.boundary import boundary
 from fstensor.core.jaxpr import ClosedJaxpr
-from fstensor.core.primitive import ZERO, Linear, MappedAxis, Value, primitive
+from fstensor.core.primitive import ZERO, Linear, MappedAxis, Primitive, Value, primitive
 from fstensor.core.trace import PartialTrace, current_trace
 from fstensor.errors import (
     ArgumentError,
@@ -86,6 +88,10 @@ class Cond(ProgramPrimitive):
             raise JaxprTypeError(f"cond: the number of the branch must be an integer, got {index}")
         outs = zip(*[b.out_avals for b in self.branches], strict=True)
         return [o[0].update(weak_type=all(a.weak_type for a in o)) for o in outs]
+
+    def without_unused(self, used: Sequence[bool]) -> tuple[Primitive, list[bool], Sequence[bool]]:
+        branches, ins = smaller_branches(self.branches, tuple(used))
+        return Cond(branches), [True, *ins], used
 
     def impl(self, xp: Any, index: Any, *buffers: Any) -> Any:
         i = min(max(int(index), 0), len(self.branches) - 1)
@@ -154,10 +160,10 @@ class Cond(ProgramPrimitive):
         operands: Sequence[Array],
         dims: Sequence[int | None],
     ) -> tuple[Any, Any]:
-        if self.effectful:
+        if self.runs_only_where_due:
             raise OptionError(
                 "vmap: a cond whose choice is mapped runs all branches, and so cannot have "
-                "branches with effects such as debug.print"
+                "branches with an io_callback; use debug.callback, which may run in all of them"
             )
         count = len(self.branches)
         index = clamp(0, index, count - 1)
@@ -268,6 +274,7 @@ def _strong(x: Array) -> Array:
 _MISSING = object()
 
 
+@boundary
 def cond(
     pred: ArrayLike,
     true_fun: Callable[..., Any],
@@ -291,6 +298,8 @@ def cond(
         if not callable(f):
             raise ArgumentError(f"cond: takes two functions, got {type(f).__name__}")
     chooser = _scalar("cond", "pred", pred)
+    if dtypes.is_complex(chooser.dtype):
+        raise DtypeError(f"cond: pred must be a bool or a real number, got {chooser.aval}")
     if not dtypes.is_bool(chooser.dtype):
         chooser = ne(chooser, zeros_of(chooser.aval.strong))
     if config.disable_jit and isinstance(chooser, ConcreteArray):
@@ -307,6 +316,7 @@ def _operands(what: str, operands: tuple[Any, ...], operand: Any) -> tuple[Any, 
     return (operand,)
 
 
+@boundary
 def switch(
     index: ArrayLike,
     branches: Sequence[Callable[..., Any]],
@@ -327,7 +337,10 @@ def switch(
     chooser = _scalar("switch", "index", index)
     if not dtypes.is_integer(chooser.dtype):
         raise DtypeError(f"switch: index must be an integer, got {chooser.aval}")
-    number = clamp(0, convert_element_type(chooser, np.int32), len(branches) - 1)
+    most = len(branches) - 1
+    if np.iinfo(chooser.dtype).max > np.iinfo(np.int32).max:  # else it would wrap around
+        chooser = clamp(0, chooser, most)
+    number = clamp(0, convert_element_type(chooser, np.int32), most)
     if len(branches) == 1:
         return branches[0](*operands)
     if config.disable_jit and isinstance(number, ConcreteArray):

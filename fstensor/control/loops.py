@@ -5,17 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
+
 from fstensor import dtypes, tree
 from fstensor.array import Array, ArrayLike, ConcreteArray, lift, normalize_axis
 from fstensor.config import config
 from fstensor.control.common import leaf_paths, lifted_tree
 from fstensor.control.scan import scan
 from fstensor.control.while_loop import while_loop
-from fstensor.errors import ArgumentError, DtypeError, OptionError, ShapeError, TreeError
+from fstensor.core.boundary import boundary
+from fstensor.errors import (
+    ArgumentError,
+    CarryTypeError,
+    DtypeError,
+    OptionError,
+    ShapeError,
+    TreeError,
+)
 from fstensor.ops.arrange import concatenate, rev
 from fstensor.ops.convert import convert_element_type
 from fstensor.ops.elementwise import add
-from fstensor.ops.families import constant
 from fstensor.ops.index import slice_in_dim
 from fstensor.ops.logical import lt
 from fstensor.ops.shape import expand_dims, reshape
@@ -24,6 +33,7 @@ from fstensor.transforms.vmap import vmap
 Carry = TypeVar("Carry")
 
 
+@boundary
 def fori_loop(
     lower: ArrayLike,
     upper: ArrayLike,
@@ -58,7 +68,7 @@ def fori_loop(
 
     def body(state: tuple[Array, Array, Carry]) -> tuple[Array, Array, Carry]:
         i, end, value = state
-        return add(i, constant(1, i)), end, body_fun(i, value)
+        return add(i, _one(i)), end, body_fun(i, value)
 
     return while_loop(lambda state: lt(state[0], state[1]), body, (first, end, init_val))[2]
 
@@ -72,6 +82,11 @@ def _bound(name: str, x: ArrayLike) -> Array:
     return value
 
 
+def _one(i: Array) -> Array:
+    """One of the type of `i`: a counter that starts weak stays weak."""
+    return ConcreteArray(np.ones((), i.dtype), i.aval)
+
+
 def _known_range(
     first: ConcreteArray,
     end: ConcreteArray,
@@ -81,23 +96,22 @@ def _known_range(
 ) -> Carry:
     def body(state: tuple[Array, Carry], _: None) -> tuple[tuple[Array, Carry], None]:
         i, value = state
-        return (add(i, constant(1, i)), body_fun(i, value)), None
+        return (add(i, _one(i)), body_fun(i, value)), None
 
     length = max(int(end) - int(first), 0)
     start: tuple[Array, Carry] = (first, init_val)
     return scan(body, start, None, length=length, unroll=unroll)[0][1]
 
 
+@boundary
 def map(f: Callable[..., Any], xs: Any, *, batch_size: int | None = None) -> Any:
     """`f` of each slice of `xs` along the leading axis, one after the other; results stacked.
 
     batch_size: so many slices at once, under vmap, and what is left at the end at once, too.
     Raises: as `scan`, OptionError for a batch_size below 1.
     """
-    if batch_size is None:
-        return scan(lambda _, x: (None, f(x)), None, xs)[1]
-    if batch_size < 1:
-        raise OptionError(f"map: batch_size must be at least 1, got {batch_size}")
+    if not callable(f):
+        raise ArgumentError(f"map: takes a function, got {type(f).__name__}")
     leaves, structure = lifted_tree("map", xs)
     if not leaves:
         raise ArgumentError("map: xs must hold at least one array")
@@ -107,6 +121,12 @@ def map(f: Callable[..., Any], xs: Any, *, batch_size: int | None = None) -> Any
                 f"map: leading axes must have one size, got xs{path} of {x.aval} beside "
                 f"{leaves[0].aval}"
             )
+    if batch_size is None:
+        return scan(lambda _, x: (None, f(x)), None, xs)[1]
+    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)):
+        raise ArgumentError(f"map: batch_size must be an integer, got {batch_size!r}")
+    if batch_size < 1:
+        raise OptionError(f"map: batch_size must be at least 1, got {batch_size}")
     count = leaves[0].shape[0]
     whole = count // batch_size
     full = [
@@ -122,6 +142,7 @@ def map(f: Callable[..., Any], xs: Any, *, batch_size: int | None = None) -> Any
     return tree.map(lambda a, b: concatenate([a, b], 0), out, last)
 
 
+@boundary
 def associative_scan(
     fn: Callable[[Any, Any], Any], elems: Any, reverse: bool = False, axis: int = 0
 ) -> Any:
@@ -132,7 +153,8 @@ def associative_scan(
     fn: takes two trees like `elems`, whose elements lie along `axis`, and combines them pairwise.
     reverse: from the last element to the first: y[i] = fn(y[i+1], x[i]).
     Raises: ShapeError when sizes along `axis` differ, TreeError when `fn` changes the structure,
-        AxisError for an axis that does not exist, ArgumentError.
+        CarryTypeError when it changes shapes or dtypes, AxisError for an axis that does not exist,
+        ArgumentError.
     """
     if not callable(fn):
         raise ArgumentError(f"associative_scan: takes a function, got {type(fn).__name__}")
@@ -151,7 +173,14 @@ def associative_scan(
         if out_tree != structure:
             difference = tree.describe_mismatch(structure, out_tree)
             raise TreeError(f"associative_scan: fn must keep the structure; {difference}")
-        return [lift(x) for x in results]
+        found = [lift(x) for x in results]
+        for path, x, y in zip(leaf_paths(structure), xs, found, strict=True):
+            if not y.aval.same_type(x.aval):
+                raise CarryTypeError(
+                    "associative_scan: fn must keep shapes and dtypes, but it changes "
+                    f"{path or 'its argument'} from {x.aval} to {y.aval}"
+                )
+        return found
 
     if reverse:
         leaves = [rev(x, (a,)) for x, a in zip(leaves, axes, strict=True)]
@@ -190,7 +219,7 @@ def _prefixes(
 def _interleaved(even: Array, odd: Array, axis: int) -> Array:
     """Elements along `axis` in turn, from `even` first, which may have one more."""
     n = odd.shape[axis]
-    paired = slice_in_dim(even, 0, n, 1, axis)
+    paired = even if even.shape[axis] == n else slice_in_dim(even, 0, n, 1, axis)
     both = concatenate([expand_dims(paired, (axis + 1,)), expand_dims(odd, (axis + 1,))], axis + 1)
     shape = (*odd.shape[:axis], 2 * n, *odd.shape[axis + 1 :])
     mixed = reshape(both, shape)

@@ -36,9 +36,11 @@ from fstensor.control.common import (
     trace_tree_function,
 )
 from fstensor.control.tapes import spread, united
+from fstensor.control.unused import smaller_body
 from fstensor.core.aval import ShapedArray
+from fstensor.core.boundary import boundary
 from fstensor.core.jaxpr import Atom, ClosedJaxpr, Jaxpr
-from fstensor.core.primitive import ZERO, Linear, MappedAxis, Value, primitive
+from fstensor.core.primitive import ZERO, Linear, MappedAxis, Primitive, Value, primitive
 from fstensor.core.tape import Tape, unwrapped, wrapped, zero_tapes
 from fstensor.core.trace import PartialTrace, current_trace
 from fstensor.errors import ArgumentError, JaxprTypeError, OptionError, ShapeError
@@ -109,6 +111,18 @@ class Scan(ProgramPrimitive):
         if not all(a.same_type(b) for a, b in zip(outs, kept, strict=True)):
             raise JaxprTypeError(f"scan: the carry changes its type from {kept} to {outs}")
         return [*kept, *map(self.stacked, ys)]
+
+    def without_unused(
+        self, used: Sequence[bool]
+    ) -> tuple[Primitive, list[bool], list[bool]] | None:
+        carry_on, ys_on = split_at(used, self.num_carry)
+        body, ins, carry_on = smaller_body(self.jaxpr, self.num_consts, carry_on, ys_on)
+        consts_on, _, xs_on = split_at(ins, self.num_consts, self.num_carry)
+        if all(carry_on) and all(ys_on) and all(ins):
+            return None
+        head = [True] * (self.length is None)
+        smaller = self.of_body(body, sum(consts_on), sum(carry_on))
+        return smaller, [*head, *consts_on, *carry_on, *xs_on], [*carry_on, *ys_on]
 
     # Running
 
@@ -522,6 +536,7 @@ class KnownLoop:
         return [*same, *given[0], *given[1], *varying, *given[2]]
 
 
+@boundary
 def scan(
     f: Callable[[Carry, Any], tuple[Carry, Any]],
     init: Carry,
@@ -569,7 +584,7 @@ def scan(
 
 
 def _carry_of(traced: Traced) -> tuple[tree.PyTreeDef, list[ShapedArray]]:
-    if traced.out_tree.type is not tuple or traced.out_tree.num_children != 2:
+    if traced.out_tree.type not in (tuple, list) or traced.out_tree.num_children != 2:
         raise ArgumentError(
             f"scan: the function must return a pair (carry, y), got {traced.out_tree}"
         )
@@ -604,9 +619,13 @@ def _number_of_steps(xs: Sequence[Array], length: int | None, structure: tree.Py
 def _unrolled(unroll: int | bool, length: int) -> int:
     if isinstance(unroll, bool):
         return max(length, 1) if unroll else 1
-    if unroll < 1:
-        raise OptionError(f"scan: unroll must be at least 1, got {unroll}")
-    return min(unroll, max(length, 1))
+    try:
+        count = operator.index(unroll)
+    except TypeError:
+        raise ArgumentError(f"scan: unroll must be an integer or a bool, got {unroll!r}") from None
+    if count < 1:
+        raise OptionError(f"scan: unroll must be at least 1, got {count}")
+    return min(count, max(length, 1))
 
 
 def _python_scan(

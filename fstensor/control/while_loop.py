@@ -30,9 +30,11 @@ from fstensor.control.common import (
 from fstensor.control.cond import cond
 from fstensor.control.scan import TAPE, KnownLoop, Scan, scan, split_body
 from fstensor.control.tapes import spread
+from fstensor.control.unused import condition_reads, condition_without, smaller_body
 from fstensor.core.aval import ShapedArray
+from fstensor.core.boundary import boundary
 from fstensor.core.jaxpr import ClosedJaxpr
-from fstensor.core.primitive import ZERO, MappedAxis, Value, primitive
+from fstensor.core.primitive import ZERO, MappedAxis, Primitive, Value, primitive
 from fstensor.core.tape import Tape, wrapped
 from fstensor.core.trace import PartialTrace, current_trace
 from fstensor.errors import ArgumentError, JaxprTypeError, OptionError
@@ -105,6 +107,21 @@ class While(ProgramPrimitive):
         if not self.recorded:
             return list(kept)
         return [_COUNT, *kept, *[TAPE] * len(recorded)]
+
+    def without_unused(
+        self, used: Sequence[bool]
+    ) -> tuple[Primitive, list[bool], list[bool]] | None:
+        head, carry_on, tapes_on = split_at(used, self.recorded, self.num_carry)
+        read = condition_reads(self.cond_jaxpr, self.cond_nconsts)
+        needed = [a or b for a, b in zip(carry_on, read, strict=True)]
+        body, ins, carry_on = smaller_body(self.body_jaxpr, self.body_nconsts, needed, tapes_on)
+        body_on = ins[: self.body_nconsts]
+        if all(carry_on) and all(tapes_on) and all(body_on):
+            return None
+        condition = condition_without(self.cond_jaxpr, self.cond_nconsts, carry_on)
+        smaller = While(condition, body, self.cond_nconsts, sum(body_on), self.recorded)
+        operands_on = [*[True] * self.cond_nconsts, *body_on, *carry_on]
+        return smaller, operands_on, [*[True] * len(head), *carry_on, *tapes_on]
 
     def impl(self, xp: Any, *buffers: Any) -> Any:
         of_cond, of_body, carry = self.split(buffers)
@@ -242,6 +259,11 @@ class While(ProgramPrimitive):
 
         Each example counts its own steps.
         """
+        if self.runs_only_where_due:
+            raise OptionError(
+                "vmap: a while_loop whose condition is mapped runs finished examples on, and so "
+                "cannot have an io_callback; use debug.callback, which may run for them, too"
+            )
         of_cond, of_body, carry = self.split(args)
         cond_dims, body_dims, carry_dims = self.split(dims)
         cond_avals, carry_avals = split_at(self.cond_jaxpr.in_avals, self.cond_nconsts)
@@ -294,6 +316,7 @@ def _unread(aval: ShapedArray) -> Array:
     return ConcreteArray(np.zeros(aval.shape, aval.dtype), aval)
 
 
+@boundary
 def while_loop(
     cond_fun: Callable[[Carry], Any],
     body_fun: Callable[[Carry], Carry],
@@ -346,6 +369,11 @@ def while_loop(
 
 def _check_condition(condition: Traced) -> None:
     avals = condition.out_avals
+    if condition.out_tree != tree.structure(0):
+        raise ArgumentError(
+            f"while_loop: cond_fun must return a bool scalar, got {condition.out_tree} from "
+            f"{condition.closed.name}"
+        )
     if len(avals) != 1 or avals[0].shape or not dtypes.is_bool(avals[0].dtype):
         got = ", ".join(map(str, avals)) or "nothing"
         raise ArgumentError(

@@ -16,7 +16,7 @@ import numpy as np
 from fstensor.array import Array, ConcreteArray
 from fstensor.core.aval import ShapedArray
 from fstensor.core.primitive import Primitive
-from fstensor.core.source_info import SourceInfo
+from fstensor.core.source_info import SourceInfo, replays
 from fstensor.errors import JaxprTypeError
 
 
@@ -279,6 +279,7 @@ class ClosedJaxpr:
         return repr(self.jaxpr)
 
 
+@replays
 def eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Any], *args: Any) -> list[Any]:
     """Run a program in the current trace."""
     env: dict[Var, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
@@ -325,17 +326,26 @@ def _without_unused(eqn: Eqn, used: Sequence[bool]) -> Eqn:
     return Eqn(primitive, invars, outvars, eqn.source_info)
 
 
-def dce_closed(closed: ClosedJaxpr, used: tuple[bool, ...]) -> tuple[ClosedJaxpr, list[bool]]:
-    """The program of the used outputs alone, and which of its inputs it still takes."""
-    return closed.derive(("dce", used), lambda: _dce_closed(closed, used))
+def dce_closed(
+    closed: ClosedJaxpr, used: tuple[bool, ...], stay: tuple[bool, ...] | None = None
+) -> tuple[ClosedJaxpr, list[bool]]:
+    """The program of the used outputs alone, and which of its inputs it still takes.
+
+    stay: inputs that it takes even where it does not read them.
+    """
+    return closed.derive(("dce", used, stay), lambda: _dce_closed(closed, used, stay))
 
 
-def _dce_closed(closed: ClosedJaxpr, used: tuple[bool, ...]) -> tuple[ClosedJaxpr, list[bool]]:
+def _dce_closed(
+    closed: ClosedJaxpr, used: tuple[bool, ...], stay: tuple[bool, ...] | None
+) -> tuple[ClosedJaxpr, list[bool]]:
     jaxpr = dce(closed.jaxpr, used)
     read: set[Atom] = {a for eqn in jaxpr.eqns for a in eqn.invars}
     read.update(jaxpr.outvars)
     pairs = [(v, c) for v, c in zip(jaxpr.constvars, closed.consts, strict=True) if v in read]
     ins = [v in read for v in jaxpr.invars]
+    if stay is not None:
+        ins = [a or b for a, b in zip(ins, stay, strict=True)]
     invars = [v for v, on in zip(jaxpr.invars, ins, strict=True) if on]
     smaller = Jaxpr([v for v, _ in pairs], invars, jaxpr.outvars, jaxpr.eqns, jaxpr.debug_info)
     return ClosedJaxpr(smaller, [c for _, c in pairs]), ins

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 from types import CellType, FrameType, ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 from fstensor.core.state import state
 from fstensor.core.trace import Trace, Tracer
@@ -22,10 +22,9 @@ def check() -> None:
     gc.collect()
     traces = _ended()
     forget()
-    for trace in traces:
-        held = [x for x in gc.get_referrers(trace) if isinstance(x, Tracer)]
-        if held:
-            _complain(trace, held[0])
+    leaked = [x for t in traces for x in gc.get_referrers(t) if isinstance(x, Tracer)]
+    if leaked:
+        _complain(leaked)
 
 
 def forget() -> None:
@@ -40,15 +39,29 @@ def _ended() -> list[Trace]:
     return [trace for trace in found if trace is not None and not trace.alive]
 
 
-def _complain(trace: Trace, tracer: Tracer) -> None:
-    holders = [_describe(h, tracer) for h in gc.get_referrers(tracer)]
-    known = [h for h in holders if h]
-    held = f", held by {' and '.join(dict.fromkeys(known))}" if known else ""
+def _complain(leaked: list[Tracer]) -> NoReturn:
+    """Raise for the first tracer that somebody but other tracers holds."""
+    tracer, held = leaked[0], ""
+    for x in leaked:
+        found = _holders(x, leaked)
+        if found:
+            tracer, held = x, f", held by {' and '.join(found)}"
+            break
+    trace = tracer._trace
     raise UnexpectedTracerError(
         f"leaked tracer: a value traced by {trace.transform} of {trace.function} outlives the "
         f"call, got {tracer.aval}{tracer._origin()}{held}; return it from the function instead of "
         "storing it elsewhere"
     )
+
+
+def _holders(x: Tracer, leaked: list[Tracer]) -> list[str]:
+    found: list[str] = []
+    for holder in gc.get_referrers(x):  # in no nested scope, whose cell would be a holder
+        text = "" if holder is leaked else _describe(holder, x)
+        if text and text not in found:
+            found.append(text)
+    return found
 
 
 def _describe(holder: Any, x: Tracer) -> str:

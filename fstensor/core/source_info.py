@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import CodeType, FrameType
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,7 +21,9 @@ _NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep
 # Code in these folders is written as a user would write it, and is reported as such.
 _USER_FOLDERS = (_PACKAGE + "examples" + os.sep,)
 
-_internal: dict[CodeType, bool] = {}
+# Whether code belongs to the package (or to Python and NumPy), or how it does.
+_internal: dict[CodeType, bool | str] = {}
+_REPLAYS = "replays equations"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +61,27 @@ def capture() -> SourceInfo | None:
         internal = _internal.get(code)
         if internal is None:
             internal = _internal[code] = _is_internal(code)
-        if not internal:
-            return SourceInfo(code, frame.f_lasti)
+        if internal is not True:
+            if not internal:
+                return SourceInfo(code, frame.f_lasti)
+            eqn = frame.f_locals.get("eqn")  # none yet in a program without equations
+            found: SourceInfo | None = None if eqn is None else eqn.source_info
+            if found is not None:
+                return found
         frame = frame.f_back
     return None
+
+
+R = TypeVar("R", bound=Callable[..., Any])
+
+
+def replays(function: R) -> R:
+    """Decorator: `function` applies recorded equations again, each as its local variable `eqn`.
+
+    What is recorded meanwhile comes from where that equation did, not from who asks for it now.
+    """
+    _internal[function.__code__] = _REPLAYS
+    return function
 
 
 def describe_function(function: object) -> str:

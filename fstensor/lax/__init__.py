@@ -16,7 +16,9 @@ import numpy as np
 from fstensor import dtypes, tree
 from fstensor.array import Array, ArrayLike, DtypeLike, lift, normalize_axis
 from fstensor.control.cond import cond, switch
+from fstensor.control.linear_solve import custom_linear_solve
 from fstensor.control.loops import associative_scan, fori_loop, map
+from fstensor.control.root import custom_root
 from fstensor.control.scan import scan
 from fstensor.control.while_loop import while_loop
 from fstensor.errors import AxisError
@@ -250,6 +252,8 @@ __all__ = [
     "cummin",
     "cumprod",
     "cumsum",
+    "custom_linear_solve",
+    "custom_root",
     "digamma",
     "div",
     "dot",

@@ -19,7 +19,7 @@ from fstensor.numpy.indexing import (
     gather_index,
     getitem,
 )
-from fstensor.numpy.reach import beside, reach_of
+from fstensor.numpy.reach import beside, checked_promise, reach_of
 from fstensor.ops.arrange import rev
 from fstensor.ops.elementwise import div, pow
 from fstensor.ops.gather import GatherScatterMode
@@ -198,6 +198,8 @@ def _scatter(
     strict = mode is None
     reach = reach_of(x.aval, key, strict, wrap_negative_indices)
     layout = reach.layout
+    if mode in ("promise_in_bounds", GatherScatterMode.PROMISE_IN_BOUNDS):
+        operands = checked_promise(layout, operands, wrap_negative_indices)
     writes_nothing = reach.is_empty or reach.unreachable
     if not writes_nothing:
         indices = beside(x, reach.indices(operands, strict, wrap_negative_indices))

@@ -308,7 +308,7 @@ def _correlated(what: str, x: Array, y: Array, mode: str, dtype: DtypeLike, *, f
     # Windows of the longer vector, one row each.
     rows = lax.broadcasted_iota(np.int32, (size, m), 0)
     places = lax.add(rows, lax.broadcasted_iota(np.int32, (size, m), 1))
-    numbers = (([1], [0]), ([], []))
+    numbers: lax.DotDimensionNumbers = (((1,), (0,)), ((), ()))
     preferred = x.dtype if dtype is None else dtype
     return lax.dot_general(take(padded, places), kernel, numbers, preferred_element_type=preferred)
 

@@ -48,8 +48,8 @@ def einsum(
         left to right.
     precision: a lower bound on the accuracy, which all results exceed.
     preferred_element_type: the dtype of the result.
-    Raises: OptionError for subscripts that are malformed, or another precision; ShapeError when they
-        do not fit.
+    Raises: OptionError for subscripts that are malformed, or another precision; ShapeError when
+        they do not fit.
     """
     refuse_out("einsum", out)
     check_precision("einsum", precision)

@@ -134,7 +134,7 @@ def ravel_multi_index(
     result = _place_dtype(places, dims, dtype)
     pairs = [
         (_place_within(x, n, mode, result), n)
-        for x, n in zip(equal_ranks(places), dims, strict=True)
+        for x, n in zip(equal_ranks(places) if places else [], dims, strict=True)
     ]
     total = None
     for x, n in pairs if order == "C" else reversed(pairs):

@@ -42,8 +42,9 @@ from fstensor.numpy.index_key import (
     layout_of,
     parse,
 )
-from fstensor.numpy.reach import beside, known_places, places_on_axis, reach_of
+from fstensor.numpy.reach import beside, checked_promise, known_places, places_on_axis, reach_of
 from fstensor.ops.arrange import Rev
+from fstensor.ops.bounds import checked_index
 from fstensor.ops.convert import convert_element_type
 from fstensor.ops.elementwise import add, rem
 from fstensor.ops.families import constant
@@ -146,7 +147,8 @@ def getitem(x: Array, index: Any) -> Array:
     index: integers, slices, None, Ellipsis, arrays of integers or bools, alone or in a tuple.
         Integers and integer arrays may be traced; bounds of slices and masks must be known.
     An integer or ndarray outside of its axis raises OutOfBoundsError. An Array is not looked into:
-    it reads the nearest element, as it would while traced.
+    it reads the nearest element, as it would while traced; with the setting check_indices it
+    raises as well.
     Raises: OutOfBoundsError, ShapeError, DtypeError or ArgumentError for a wrong index;
         NonConcreteBooleanIndexError for a traced mask.
     """
@@ -206,6 +208,7 @@ def _with_values(layout: Layout, key: Key, operands: Operands) -> Key:
 
     def value() -> int:
         operand, axis = next(given)
+        operand = checked_index(operand, layout.aval, axis, "index")
         i, n = int(operand), layout.aval.shape[axis]
         _check_reachable(layout.aval, axis)
         return min(max(i + n if i < 0 else i, 0), n - 1)
@@ -273,6 +276,8 @@ def gather_index(
     if reach.unreachable:
         _check_reachable(x.aval, x.shape.index(0))
     chosen = GatherScatterMode.PROMISE_IN_BOUNDS if mode is None else mode
+    if mode is GatherScatterMode.PROMISE_IN_BOUNDS:
+        operands = checked_promise(layout, operands, wrap)
     fill = fill_parameter(fill_value, chosen, x.dtype)
     distinct = layout.distinct
     gather = Gather(
@@ -347,7 +352,9 @@ def _take_places(given: Any, aval: ShapedArray, axis: int, mode: str | None) -> 
         n = constant(aval.shape[axis], i)
         remainder = rem(i, n)  # with the sign of i
         return where(lt(remainder, constant(0, i)), add(remainder, n), remainder)
-    i = places_on_axis(given, aval, axis, mode is None, True)
+    if mode == "promise_in_bounds" and isinstance(given, Array):
+        given = checked_index(given, aval, axis, "take")
+    i = places_on_axis(given, aval, axis, mode is None, True, "take")
     return i if isinstance(i, Array) else known_places(i)
 
 
@@ -383,6 +390,10 @@ def take_along_axis(
             f"but on axis {axis}, got {x.aval} and {i.aval}"
         )
     chosen = GatherScatterMode.from_any(mode)
+    if mode is None or chosen is GatherScatterMode.PROMISE_IN_BOUNDS:
+        wraps = chosen is not GatherScatterMode.PROMISE_IN_BOUNDS
+        wraps = wraps if wrap_negative_indices is None else wrap_negative_indices
+        i = checked_index(i, x.aval, axis, "take_along_axis", wrap=wraps)
     i = as_index(i, "take_along_axis")
     if wrap_negative_indices is None:
         wrap_negative_indices = chosen is not GatherScatterMode.PROMISE_IN_BOUNDS
@@ -441,6 +452,8 @@ def put_along_axis(
         raise ShapeError(
             f"put_along_axis: indices must have the array's rank, got {i.aval} for {x.aval}"
         )
+    if mode in (None, "promise_in_bounds", GatherScatterMode.PROMISE_IN_BOUNDS):
+        i = checked_index(i, x.aval, axis, "put_along_axis")
     shape = (*x.shape[:axis], i.shape[axis], *x.shape[axis + 1 :])
     i = broadcast_value(wrap_index(as_index(i, "put_along_axis"), x.shape[axis]), shape)
     updates = broadcast_value(convert_value(values, x, "put_along_axis"), shape)

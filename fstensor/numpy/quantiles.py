@@ -12,9 +12,9 @@ from fstensor.errors import DtypeError, OptionError, ShapeError
 from fstensor.numpy import reductions
 from fstensor.numpy.indexing import take_along_axis
 from fstensor.numpy.promote import (
+    cast,
     constant,
     converted,
-    inexact,
     operand,
     promote_inexact,
     refuse_out,
@@ -64,7 +64,7 @@ def quantile(
         complex weights.
     """
     return _quantile(
-        "quantile", a, q, axis, out, overwrite_input, method, keepdims, weights, skip_nan=False
+        "quantile", a, q, 1, axis, out, overwrite_input, method, keepdims, weights, skip_nan=False
     )
 
 
@@ -80,8 +80,19 @@ def percentile(
     weights: ArrayLike | None = None,
 ) -> Array:
     """As `quantile`, with `q` from 0 to 100."""
-    share = _of_hundred("percentile", q)
-    return quantile(a, share, axis, out, overwrite_input, method, keepdims, weights=weights)
+    return _quantile(
+        "percentile",
+        a,
+        q,
+        100,
+        axis,
+        out,
+        overwrite_input,
+        method,
+        keepdims,
+        weights,
+        skip_nan=False,
+    )
 
 
 def nanmedian(
@@ -108,7 +119,7 @@ def nanquantile(
 ) -> Array:
     """As `quantile`, of the elements that are not NaN; NaN where there are none."""
     return _quantile(
-        "nanquantile", a, q, axis, out, overwrite_input, method, keepdims, weights, skip_nan=True
+        "nanquantile", a, q, 1, axis, out, overwrite_input, method, keepdims, weights, skip_nan=True
     )
 
 
@@ -124,19 +135,26 @@ def nanpercentile(
     weights: ArrayLike | None = None,
 ) -> Array:
     """As `nanquantile`, with `q` from 0 to 100."""
-    share = _of_hundred("nanpercentile", q)
-    return nanquantile(a, share, axis, out, overwrite_input, method, keepdims, weights=weights)
-
-
-def _of_hundred(what: str, q: ArrayLike) -> Array:
-    share = inexact(what, q)
-    return lax.div(share, constant(100, share))
+    return _quantile(
+        "nanpercentile",
+        a,
+        q,
+        100,
+        axis,
+        out,
+        overwrite_input,
+        method,
+        keepdims,
+        weights,
+        skip_nan=True,
+    )
 
 
 def _quantile(
     what: str,
     a: ArrayLike,
     q: ArrayLike,
+    whole: int,
     axis: Axis,
     out: None,
     overwrite_input: bool,
@@ -151,8 +169,10 @@ def _quantile(
         raise OptionError(f"{what}: arrays are immutable, so overwrite_input must be False")
     if method not in _METHODS:
         raise OptionError(f"{what}: method must be one of {', '.join(_METHODS)}, got {method!r}")
-    x, fraction = promote_inexact(what, a, 0.0)[0], inexact(what, q)
-    fraction = converted(fraction, x.dtype)
+    x = promote_inexact(what, a, 0.0)[0]
+    fraction = cast(what, q, x.dtype)
+    if whole != 1:
+        fraction = lax.div(fraction, constant(whole, fraction))
     axes = normalize_axes(axis, x.ndim, what)
     if not math.prod(x.shape[i] for i in axes):
         raise ShapeError(f"{what}: there is no result for no elements, got {x.aval} along {axes}")

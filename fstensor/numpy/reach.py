@@ -10,13 +10,15 @@ import numpy as np
 
 from fstensor import device, dtypes
 from fstensor.array import Array, ConcreteArray, from_buffer, lift
+from fstensor.config import config
 from fstensor.core.aval import ShapedArray
 from fstensor.core.primitive import Primitive
 from fstensor.core.state import state
 from fstensor.core.trace import EVAL
 from fstensor.errors import OutOfBoundsError
-from fstensor.numpy.index_key import Key, Operand, Operands, Span, layout_of
+from fstensor.numpy.index_key import Key, Layout, Operand, Operands, Span, layout_of
 from fstensor.ops.arrange import concatenate
+from fstensor.ops.bounds import checked_index
 from fstensor.ops.convert import convert_element_type
 from fstensor.ops.gather import GatherDimensionNumbers
 from fstensor.ops.index import as_index, wrap_index
@@ -95,9 +97,17 @@ class Reach:
         self.scatters: dict[Any, Primitive] = {}  # by kind, with no promises and the default mode
 
     def check(self, operands: Operands, wrap: bool) -> None:
-        """Raises OutOfBoundsError when an ndarray among the operands points outside."""
+        """Raises OutOfBoundsError when an ndarray among the operands points outside.
+
+        Under check_indices also when an Array points along an axis without elements.
+        """
         for i, axis in zip(operands, self.layout.operand_axes, strict=True):
-            if not isinstance(i, Array):
+            if isinstance(i, Array):
+                if config.check_indices and self.unreachable and not self.layout.aval.shape[axis]:
+                    raise OutOfBoundsError(
+                        f"index: axis {axis} of {self.layout.aval} has no elements"
+                    )
+            else:
                 places_on_axis(i, self.layout.aval, axis, True, wrap)
 
     def indices(self, operands: Operands, strict: bool, wrap: bool) -> Array:
@@ -163,15 +173,29 @@ def known_places(places: Any) -> Array:
     return lift(places.astype(np.int32 if narrow else np.int64))
 
 
-def places_on_axis(index: Any, aval: ShapedArray, axis: int, strict: bool, wrap: bool) -> Any:
+def checked_promise(layout: Layout, operands: Operands, wrap: bool) -> Operands:
+    """The operands of an index that promises to lie inside, looked at under check_indices."""
+    if not config.checking:
+        return operands
+    return [
+        checked_index(i, layout.aval, axis, "index", wrap=wrap) if isinstance(i, Array) else i
+        for i, axis in zip(operands, layout.operand_axes, strict=True)
+    ]
+
+
+def places_on_axis(
+    index: Any, aval: ShapedArray, axis: int, strict: bool, wrap: bool, what: str = "index"
+) -> Any:
     """An index array as places on an axis, negative ones counted from its end.
 
     An ndarray gives an ndarray. So does an Array outside of every transform, whose values are at
-    hand; but it is not checked, since it would not be while traced.
+    hand; but it is not checked, since it would not be while traced, unless check_indices is on.
     Raises: OutOfBoundsError when strict and an ndarray points outside.
     """
     n = aval.shape[axis]
     if isinstance(index, Array):
+        if strict and config.checking:
+            index = checked_index(index, aval, axis, what, wrap=wrap)
         if (
             not isinstance(index, ConcreteArray)
             or state.trace is not EVAL

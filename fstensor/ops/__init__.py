@@ -24,6 +24,7 @@ from fstensor.ops import logical as logical
 from fstensor.ops import mulhi as mulhi
 from fstensor.ops import barrier as barrier
 from fstensor.ops import reduce as reduce
+from fstensor.ops import bounds as bounds
 from fstensor.ops import index as index
 from fstensor.ops import arrange as arrange
 from fstensor.ops import gather as gather

@@ -19,9 +19,11 @@ import numpy as np
 
 from fstensor import dtypes, ops
 from fstensor.array import Array, ArrayLike, lift
+from fstensor.config import config
 from fstensor.core.aval import ShapedArray
 from fstensor.core.primitive import MappedAxis, Primitive, Value, primitive
 from fstensor.errors import ArgumentError, DtypeError, OptionError, ShapeError
+from fstensor.ops.bounds import checked_columns
 from fstensor.ops.index import as_index
 from fstensor.ops.shape import moveaxis, zeros_of
 
@@ -250,6 +252,18 @@ def check_numbers(
         )
 
 
+def checked_starts(
+    what: str,
+    x: Array,
+    indices: Array,
+    numbers: GatherDimensionNumbers,
+    sizes: Sequence[int],
+) -> Array:
+    """The indices of a gather or scatter, looked at under check_indices."""
+    axes = numbers.start_index_map
+    return checked_columns(indices, x.aval, axes, what, [sizes[d] for d in axes])
+
+
 @final
 @primitive("gather")
 class Gather(Primitive):
@@ -435,6 +449,8 @@ def gather(
     chosen = GatherScatterMode.from_any(mode)
     fill = fill_parameter(fill_value, chosen, x.dtype)
     numbers = GatherDimensionNumbers(*[tuple(dims) for dims in dimension_numbers])
-    return Gather(
-        numbers, fill, indices_are_sorted, chosen, tuple(slice_sizes), unique_indices
-    ).bind(x, indices)
+    apply = Gather(numbers, fill, indices_are_sorted, chosen, tuple(slice_sizes), unique_indices)
+    if config.checking and (mode is None or chosen is GatherScatterMode.PROMISE_IN_BOUNDS):
+        apply.infer((x.aval, indices.aval))  # first, what the types tell
+        indices = checked_starts("gather", x, indices, numbers, apply.slice_sizes)
+    return apply.bind(x, indices)

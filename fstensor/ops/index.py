@@ -11,9 +11,11 @@ import numpy as np
 
 from fstensor import dtypes, ops
 from fstensor.array import Array, ArrayLike, lift, normalize_axis
+from fstensor.config import config
 from fstensor.core.aval import ShapedArray
 from fstensor.core.primitive import Linear, MappedAxis, Primitive, Value, primitive
 from fstensor.errors import ArgumentError, DtypeError, OutOfBoundsError, ShapeError
+from fstensor.ops.bounds import checked_index
 from fstensor.ops.elementwise import add
 from fstensor.ops.families import Structural, check_same_dtype, constant
 from fstensor.ops.logical import filled, lt, select_n
@@ -250,9 +252,16 @@ def as_index(i: ArrayLike, what: str) -> Array:
 
 
 def _start_indices(
-    what: str, x: Array, start_indices: ArrayLike | Sequence[ArrayLike], wraps: Sequence[bool]
+    what: str,
+    x: Array,
+    start_indices: ArrayLike | Sequence[ArrayLike],
+    sizes: Sequence[int],
+    wraps: Sequence[bool],
 ) -> list[Array]:
-    """A scalar start for each axis, with negative ones counted from the end where `wraps`."""
+    """A scalar start for each axis, with negative ones counted from the end where `wraps`.
+
+    sizes: of the box that starts there.
+    """
     starts: list[ArrayLike]
     if isinstance(start_indices, (Array, np.ndarray)):
         if start_indices.ndim != 1:
@@ -271,6 +280,11 @@ def _start_indices(
         raise ShapeError(
             f"{what}: needs a start index for each axis, got {len(starts)} for {x.aval}"
         )
+    if config.checking and len(sizes) == len(wraps) == x.ndim:
+        starts = [
+            checked_index(as_index(start, what), x.aval, axis, what, size, wrap)
+            for axis, (start, size, wrap) in enumerate(zip(starts, sizes, wraps, strict=True))
+        ]
     return [_start(what, *each) for each in zip(starts, x.shape, wraps, strict=True)]
 
 
@@ -395,8 +409,9 @@ def dynamic_slice(
     """
     x = lift(operand)
     wraps = _wraps(allow_negative_indices, x.ndim)
-    starts = _start_indices("dynamic_slice", x, start_indices, wraps)
-    return DynamicSlice(tuple([operator.index(n) for n in slice_sizes])).bind(x, *starts)
+    sizes = tuple([operator.index(n) for n in slice_sizes])
+    starts = _start_indices("dynamic_slice", x, start_indices, sizes, wraps)
+    return DynamicSlice(sizes).bind(x, *starts)
 
 
 @final
@@ -465,7 +480,7 @@ def dynamic_update_slice(
     is_scalar = isinstance(update, (bool, int, float, complex))
     new = lift(update, x.dtype if is_scalar else None)
     wraps = _wraps(allow_negative_indices, x.ndim)
-    starts = _start_indices("dynamic_update_slice", x, start_indices, wraps)
+    starts = _start_indices("dynamic_update_slice", x, start_indices, new.shape, wraps)
     return DynamicUpdateSlice().bind(x, new, *starts)
 
 

@@ -24,7 +24,7 @@ from fstensor.ops.families import (
     check_same_dtype,
     unary,
 )
-from fstensor.ops.shape import expand_dims, full, moveaxis, stretch
+from fstensor.ops.shape import expand_dims, moveaxis, stretch, zeros_of
 
 
 @final
@@ -315,7 +315,7 @@ class SelectN(Primitive):
         return out, self.bind(which, *filled(tangents[1:], [c.aval for c in cases]))
 
     def transpose(self, ct: Array, which: Array, *cases: Value) -> Sequence[Value]:
-        zeros = full(ct.shape, 0, ct.dtype)
+        zeros = zeros_of(ct.aval)
         results: list[Value] = [None]
         for i, case in enumerate(cases):
             if isinstance(case, Linear):

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar, final
 import numpy as np
 
 from fstensor.array import Array, ArrayLike, lift
+from fstensor.config import config
 from fstensor.core.aval import ShapedArray
 from fstensor.core.primitive import ZERO, Linear, MappedAxis, Primitive, Value, primitive
 from fstensor.errors import ShapeError
@@ -26,6 +27,7 @@ from fstensor.ops.gather import (
     batch_numbers,
     boxes,
     check_numbers,
+    checked_starts,
 )
 from fstensor.ops.index import as_index, batch_first
 from fstensor.ops.logical import eq, filled, ne, where
@@ -443,7 +445,13 @@ def _function(cls: type[Scattering], name: str) -> Callable[..., Array]:
         numbers = ScatterDimensionNumbers(*[tuple(dims) for dims in dimension_numbers])
         chosen = GatherScatterMode.from_any(mode)
         apply = cls(numbers, indices_are_sorted, chosen, unique_indices)  # type: ignore[call-arg]
-        return apply.bind(x, as_index(scatter_indices, cls.name), new)
+        indices = as_index(scatter_indices, cls.name)
+        if config.checking and (mode is None or chosen is GatherScatterMode.PROMISE_IN_BOUNDS):
+            apply.infer((x.aval, indices.aval, new.aval))  # first, what the types tell
+            of_gather = GatherDimensionNumbers(*numbers)
+            sizes = apply.sizes(x.shape, new.shape)
+            indices = checked_starts(name, x, indices, of_gather, sizes)
+        return apply.bind(x, indices, new)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"""{cls.__doc__}

@@ -11,6 +11,7 @@ import numpy as np
 from fstensor import dtypes, ops, tree
 from fstensor.array import Array
 from fstensor.core.aval import ShapedArray
+from fstensor.core.boundary import boundary
 from fstensor.errors import GradError
 from fstensor.ops.families import constant
 from fstensor.transforms.arguments import (
@@ -53,6 +54,7 @@ def value_and_grad(
     """
     check_callable(fun, "value_and_grad")
 
+    @boundary
     @functools.wraps(fun)
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
         target = _Target(fun, args, kwargs, argnums, has_aux, "grad")
@@ -84,6 +86,7 @@ def grad(
     check_callable(fun, "grad")
     both = value_and_grad(fun, argnums, has_aux, holomorphic, allow_int)
 
+    @boundary
     @functools.wraps(fun)
     def gradient(*args: Any, **kwargs: Any) -> Any:
         value, result = both(*args, **kwargs)
@@ -112,6 +115,7 @@ def jacfwd(
     """
     check_callable(fun, "jacfwd")
 
+    @boundary
     @functools.wraps(fun)
     def jacobian(*args: Any, **kwargs: Any) -> Any:
         target = _Target(fun, args, kwargs, argnums, has_aux, "jacfwd")
@@ -154,6 +158,7 @@ def jacrev(
     """
     check_callable(fun, "jacrev")
 
+    @boundary
     @functools.wraps(fun)
     def jacobian(*args: Any, **kwargs: Any) -> Any:
         target = _Target(fun, args, kwargs, argnums, has_aux, "jacrev")

@@ -6,8 +6,11 @@ static arguments, and the settings and mapped axes that tracing depends on.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
+import logging
+import time
 import types
 import weakref
 from collections.abc import Callable, Iterable, Sequence
@@ -16,14 +19,17 @@ from typing import Any, TypeVar, cast, final
 from fstensor import tree
 from fstensor.array import Array, ConcreteArray, is_array_like
 from fstensor.config import config
-from fstensor.core import source_info
+from fstensor.core import leaks, source_info
 from fstensor.core.aval import ShapedArray
+from fstensor.core.boundary import boundary, fold
 from fstensor.core.jaxpr import ClosedJaxpr
 from fstensor.core.primitive import ZERO, Linear, MappedAxis, Value, primitive
 from fstensor.core.state import state
 from fstensor.core.trace import EVAL, PartialTrace, Tracer
 from fstensor.device import current_default_device
-from fstensor.errors import ArgumentError, OptionError
+from fstensor.errors import ArgumentError, OptionError, StaticArgumentError
+from fstensor.transforms.captures import Capture, Captures, check_captures
+from fstensor.transforms.explain import argument_name, explain_retrace
 from fstensor.transforms.jvp import instantiate, jvp_jaxpr
 from fstensor.transforms.linearize import split_jaxpr
 from fstensor.transforms.make_jaxpr import aval_of
@@ -40,6 +46,8 @@ from fstensor.transforms.vmap import batch_jaxpr
 F = TypeVar("F", bound=Callable[..., Any])
 
 _MOST_SIGNATURES = 1024  # of one function; the oldest goes first
+
+_log = logging.getLogger("fstensor.jit")
 
 
 @final
@@ -109,11 +117,18 @@ class Jit(ProgramPrimitive):
 class Traced:
     """A traced signature: the call, what it closes over, and the structure of its output."""
 
-    __slots__ = ("call", "captured", "out_tree")
+    __slots__ = ("call", "captured", "ndarrays", "out_tree")
 
-    def __init__(self, call: Jit, captured: list[Array], out_tree: tree.PyTreeDef) -> None:
+    def __init__(
+        self,
+        call: Jit,
+        captured: list[Array],
+        ndarrays: tuple[Capture, ...],
+        out_tree: tree.PyTreeDef,
+    ) -> None:
         self.call = call
         self.captured = captured  # tracers of enclosing transforms, passed as first arguments
+        self.ndarrays = ndarrays  # whose values are constants of the program
         self.out_tree = out_tree
 
 
@@ -140,7 +155,15 @@ class Lowered:
 
 
 # Signatures by function; an entry goes when its function does.
-_caches: weakref.WeakKeyDictionary[Any, dict[Any, dict[Any, Traced]]] = weakref.WeakKeyDictionary()
+_caches: weakref.WeakKeyDictionary[Any, dict[Any, dict[Any, Any]]] = weakref.WeakKeyDictionary()
+
+
+def signatures_of(fun: Callable[..., Any], options: Any) -> dict[Any, Any]:
+    """The table of what was traced of `fun`, that all who trace it with these options share."""
+    try:
+        return _caches.setdefault(fun, {}).setdefault(options, {})
+    except TypeError:  # a callable that cannot be hashed or referred to weakly
+        return {}
 
 
 def clear_caches() -> None:
@@ -176,11 +199,7 @@ class Jitted:
 
     def _shared_signatures(self) -> dict[Any, Traced]:
         """The table that all jits of the same function with the same options share."""
-        options = (self._static_argnums, self._static_argnames)
-        try:
-            return _caches.setdefault(self._fun, {}).setdefault(options, {})
-        except TypeError:  # a callable that cannot be hashed or referred to weakly
-            return {}
+        return signatures_of(self._fun, (self._static_argnums, self._static_argnames))
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
@@ -189,17 +208,23 @@ class Jitted:
         return f"<jit of {source_info.describe_function(self._fun)}>"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if config.disable_jit:
-            return self._fun(*args, **kwargs)
-        leaves, traced = self._trace(args, kwargs)
-        if self._inline and state.trace is not EVAL:
-            outs = traced.call.jaxpr.as_function()(*traced.captured, *leaves)
-        else:
-            outs = traced.call.bind(*traced.captured, *leaves)
-        if (self._donate_argnums or self._donate_argnames) and state.trace is EVAL:
-            self._delete_donated(args, kwargs)
-        return tree.unflatten(traced.out_tree, outs)
+        # What `boundary` does, without one more call.
+        try:
+            if config.disable_jit:
+                return self._fun(*args, **kwargs)
+            leaves, traced = self._trace(args, kwargs)
+            if self._inline and state.trace is not EVAL:
+                outs = traced.call.jaxpr.as_function()(*traced.captured, *leaves)
+            else:
+                outs = traced.call.bind(*traced.captured, *leaves)
+            if (self._donate_argnums or self._donate_argnames) and state.trace is EVAL:
+                self._delete_donated(args, kwargs)
+            return tree.unflatten(traced.out_tree, outs)
+        except Exception as error:
+            fold(error)
+            raise
 
+    @boundary
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
         """Trace for arguments, or ShapeDtypeStructs in their place, without running."""
         return Lowered(self._trace(args, kwargs)[1])
@@ -217,7 +242,15 @@ class Jitted:
         key = (in_tree, avals, static, config.tracing_key(), scope, home)
         traced = self._signatures.get(key)
         if traced is not None:
+            if traced.ndarrays:
+                check_captures(traced.ndarrays, self._fun)
+                if state.captures is not None:
+                    state.captures.extend(traced.ndarrays)
             return leaves, traced
+        if self._signatures:
+            if static:
+                self._check_unchanged(key)
+            explain_retrace(self._fun, key, self._signatures)
         traced = self._trace_anew(args, kwargs, in_tree, avals)
         if not traced.captured:
             self._signatures[key] = traced
@@ -245,9 +278,22 @@ class Jitted:
             return outs
 
         name = source_info.describe_function(self._fun)
-        closed, captured = trace_captured(flat, avals, "jit", name)
+        enclosing, captures = state.captures, Captures()
+        state.captures = captures
+        start = time.perf_counter()
+        try:
+            closed, captured = trace_captured(flat, avals, "jit", name)
+        finally:
+            state.captures = enclosing
+        if config.log_compiles:
+            _log_compile(name, avals, closed, time.perf_counter() - start)
+        ndarrays = captures.remaining()
+        if enclosing is not None:
+            enclosing.extend(ndarrays)
+        if state.watched:
+            leaks.check()
         label = getattr(self._fun, "__name__", type(self._fun).__name__)
-        return Traced(Jit(label, closed), captured, out_tree[0])
+        return Traced(Jit(label, closed), captured, ndarrays, out_tree[0])
 
     def _static_positions(self, args: tuple[Any, ...]) -> frozenset[int]:
         count = len(args)
@@ -270,18 +316,38 @@ class Jitted:
 
     def _check_static(self, name: int | str, value: Any) -> None:
         if isinstance(value, Tracer):
-            raise ArgumentError(
-                f"jit: a static argument of {source_info.describe_function(self._fun)} must be a "
-                f"Python value, got a traced {value.aval} for {name!r}"
+            raise StaticArgumentError(
+                f"jit: a static argument of {self._described} must be a Python value, got a traced "
+                f"{value.aval} for {argument_name(self._fun, name)}; do not make it static, or "
+                "compute it outside of the transform"
             )
         try:
             hash(value)
         except TypeError:
-            raise ArgumentError(
-                f"jit: static arguments of {source_info.describe_function(self._fun)} must be "
-                f"hashable, got {type(value).__name__} for {name!r}; pass a tuple or a frozen "
-                "dataclass, or do not make it static"
+            raise StaticArgumentError(
+                f"jit: static arguments of {self._described} must be hashable, got "
+                f"{type(value).__name__} for {argument_name(self._fun, name)}; "
+                f"{_hashable_instead(value)}"
             ) from None
+
+    def _check_unchanged(self, key: tuple[Any, ...]) -> None:
+        """Raises StaticArgumentError when a known static value has another hash than it had."""
+        static = key[2]
+        for known in self._signatures:
+            if known != key or any(
+                x is not y for (*_, x), (*_, y) in zip(static, known[2], strict=True)
+            ):
+                continue
+            values = ", ".join(f"{argument_name(self._fun, n)}={x!r}" for n, _, x in static)
+            raise StaticArgumentError(
+                f"jit: a static argument of {self._described} was changed in place after it was "
+                f"traced, got {values}; pass a new object each time, of a type that cannot change "
+                "(a tuple, or a dataclass with frozen=True)"
+            )
+
+    @functools.cached_property
+    def _described(self) -> str:
+        return source_info.describe_function(self._fun)
 
     def _aval(self, x: Any) -> ShapedArray:
         if is_array_like(x) or hasattr(x, "aval"):
@@ -298,7 +364,28 @@ class Jitted:
         given += [kwargs[n] for n in kwargs if n in self._donate_argnames]
         for x in tree.leaves(given):
             if isinstance(x, ConcreteArray):
-                x.delete()
+                x.donate(self._described)
+
+
+def _log_compile(
+    name: str, avals: Sequence[ShapedArray], closed: ClosedJaxpr, seconds: float
+) -> None:
+    """Log a traced program; one that is called at once, not from within another, is compiled."""
+    what = f"traced in {seconds:.3g} s"
+    if state.trace is EVAL:
+        start = time.perf_counter()
+        program_of(closed)
+        what += f", compiled in {time.perf_counter() - start:.3g} s"
+    signature = ", ".join(map(str, avals))
+    _log.warning("%s for (%s): %s, %d equations", name, signature, what, len(closed.eqns))
+
+
+def _hashable_instead(value: Any) -> str:
+    if is_array_like(value):
+        return "arrays are no static arguments: leave it out of static_argnums and static_argnames"
+    if dataclasses.is_dataclass(value):
+        return "declare the dataclass with frozen=True"
+    return "pass a tuple or a frozen dataclass, or do not make it static"
 
 
 def jit(

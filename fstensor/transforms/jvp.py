@@ -15,6 +15,7 @@ import numpy as np
 from fstensor import dtypes, ops, tree
 from fstensor.array import Array, ConcreteArray, lift
 from fstensor.core.aval import ShapedArray
+from fstensor.core.boundary import boundary
 from fstensor.core.jaxpr import ClosedJaxpr
 from fstensor.core.primitive import ZERO, Primitive, Value
 from fstensor.core.state import state
@@ -59,6 +60,9 @@ class JVPTracer(Tracer):
             self.check_alive()
             return self.primal.concretize(error, what)
         return super().concretize(error, what)
+
+    def _origin(self) -> str:
+        return self.tangent._origin() if isinstance(self.tangent, Tracer) else ""
 
 
 @final
@@ -166,6 +170,7 @@ def _jvp_jaxpr(
     return trace_closed(function, [*closed.in_avals, *tangent_avals], "jvp", closed.name), marks
 
 
+@boundary
 def jvp(
     fun: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool = False
 ) -> tuple[Any, ...]:

@@ -15,6 +15,7 @@ from typing import Any, final
 
 from fstensor import tree
 from fstensor.array import Array
+from fstensor.core.boundary import boundary
 from fstensor.core.jaxpr import Atom, ClosedJaxpr, DebugInfo, Jaxpr, dce, eval_jaxpr
 from fstensor.core.primitive import ZERO, Value
 from fstensor.core.state import state
@@ -94,6 +95,7 @@ def prune(jaxpr: Jaxpr, consts: Sequence[Array]) -> tuple[Jaxpr, list[Array]]:
     return pruned, [c for _, c in kept]
 
 
+@boundary
 def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
     """The value of `fun` at `primals`, and its derivative there as a function of tangents.
 

@@ -13,6 +13,7 @@ from fstensor import dtypes, tree
 from fstensor.array import Array, DtypeLike, lift
 from fstensor.core import source_info
 from fstensor.core.aval import ShapedArray
+from fstensor.core.boundary import boundary
 from fstensor.core.jaxpr import ClosedJaxpr, DebugInfo, Jaxpr
 from fstensor.core.trace import JaxprTrace, current_trace, named_axis
 from fstensor.transforms.arguments import (
@@ -139,6 +140,7 @@ def make_jaxpr(
     """
     check_callable(fun, "make_jaxpr")
 
+    @boundary
     @functools.wraps(fun)
     def traced(*args: Any, **kwargs: Any) -> Any:
         static = normalize_argnums(static_argnums, len(args), "make_jaxpr")
@@ -161,6 +163,7 @@ def make_jaxpr(
     return traced
 
 
+@boundary
 def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """The shapes and dtypes of `fun`'s output, without computing it.
 

@@ -9,13 +9,17 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
+from fstensor import device
 from fstensor.array import Array
 from fstensor.compiler.numpy_executor import Program
+from fstensor.core import finite
 from fstensor.core.aval import ShapedArray
-from fstensor.core.jaxpr import ClosedJaxpr, Jaxpr
+from fstensor.core.jaxpr import Atom, ClosedJaxpr, Jaxpr, Literal
 from fstensor.core.primitive import Primitive
 from fstensor.core.trace import Tracer
-from fstensor.errors import JaxprTypeError
+from fstensor.errors import ConcretizationTypeError, JaxprTypeError
 from fstensor.transforms.make_jaxpr import trace_flat
 
 
@@ -36,6 +40,10 @@ class ProgramPrimitive(Primitive):
     @property
     def effectful(self) -> bool:
         return any(p.effectful for p in self.programs)
+
+    @property
+    def runs_only_where_due(self) -> bool:
+        return any(p.runs_only_where_due for p in self.programs)
 
     def infer(self, avals: tuple[ShapedArray, ...]) -> Any:
         # The table that the others share would keep the programs alive.
@@ -58,12 +66,39 @@ def program_of(closed: ClosedJaxpr) -> Program:
 
 def run(closed: ClosedJaxpr, xp: Any, buffers: Sequence[Any]) -> list[Any]:
     """The buffers of a program's outputs. `xp` is the array module of the inputs."""
-    return program_of(closed).run(xp, buffers)
+    return runner(closed, xp, buffers)(*buffers)
 
 
 def runner(closed: ClosedJaxpr, xp: Any, like: Sequence[Any]) -> Callable[..., list[Any]]:
     """A program as a function of buffers that lie where `like` do, for many calls."""
+    if finite.is_wanted():
+        home = device.home_of(like)
+        return lambda *buffers: _run_checked(closed, xp, home, buffers)
     return program_of(closed).function(xp, like)
+
+
+def _run_checked(
+    closed: ClosedJaxpr, xp: Any, home: device.Device, buffers: Sequence[Any]
+) -> list[Any]:
+    """A program run equation by equation, for the settings that look at each result."""
+    simplified = program_of(closed).source
+    env: dict[Atom, Any] = dict(zip(simplified.jaxpr.invars, buffers, strict=True))
+
+    def fixed(x: Array) -> Any:
+        return device.move(x.concretize(ConcretizationTypeError, "the value of"), home)
+
+    def read(atom: Atom) -> Any:
+        return fixed(atom.value) if isinstance(atom, Literal) else env[atom]
+
+    env.update(zip(simplified.jaxpr.constvars, map(fixed, simplified.consts), strict=True))
+    for eqn in simplified.eqns:
+        operands = [read(a) for a in eqn.invars]
+        out = eqn.primitive.impl(xp, *operands)
+        outs = list(out) if eqn.primitive.multiple_results else [out]
+        outs = [np.asarray(y) if isinstance(y, np.generic) else y for y in outs]
+        finite.check(eqn.primitive, operands, outs, eqn.source_info, closed.name)
+        env.update(zip(eqn.outvars, outs, strict=True))
+    return [read(a) for a in simplified.jaxpr.outvars]
 
 
 def trace_captured(

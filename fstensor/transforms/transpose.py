@@ -11,8 +11,10 @@ from typing import Any
 
 from fstensor import tree
 from fstensor.array import Array
+from fstensor.core.boundary import boundary
 from fstensor.core.jaxpr import Atom, ClosedJaxpr, Jaxpr, Literal, Var
 from fstensor.core.primitive import ZERO, Linear, Value
+from fstensor.core.source_info import replays
 from fstensor.core.trace import beside
 from fstensor.errors import ArgumentError, TreeError
 from fstensor.ops.elementwise import add_any
@@ -28,6 +30,7 @@ def add_cotangents(a: Value, b: Value) -> Value:
     return a if b is ZERO else add_any(a, b)
 
 
+@replays
 def backward_pass(jaxpr: Jaxpr, consts: Sequence[Array], cts: Sequence[Value]) -> list[Value]:
     """Cotangents of the inputs of a program that is linear in them, ZERO where none arrives.
 
@@ -104,6 +107,7 @@ def _transpose_jaxpr(
     return trace_closed(function, avals, "transpose", closed.name), marks
 
 
+@boundary
 def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], tuple[Any, ...]]:
     """The transpose of a function that is linear in all of its arguments.
 
@@ -122,6 +126,7 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
     avals = [aval_of(x) for x in leaves]
     closed = trace_closed(flat, avals, "linear_transpose", flat.name)
 
+    @boundary
     def transposed(ct: Any) -> tuple[Any, ...]:
         ct_leaves = _check_cotangents(ct, flat.out_tree, "linear_transpose")
         cts = [
@@ -145,6 +150,7 @@ def _check_cotangents(ct: Any, out_tree: tree.PyTreeDef, what: str) -> list[Any]
     return leaves
 
 
+@boundary
 def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
     """The value of `fun` at `primals`, and the function that pulls cotangents back to them.
 
@@ -165,6 +171,7 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[
     linear = linearize_flat(flat, ps, active_inputs(ps), "vjp", flat.name)
     out, aux = flat.outputs(linear.outs)
 
+    @boundary
     def f_vjp(*given: Any) -> tuple[Any, ...]:
         if len(given) != 1:
             raise ArgumentError(

@@ -14,6 +14,7 @@ from fstensor import tree
 from fstensor.array import Array, lift, normalize_axis
 from fstensor.core import source_info
 from fstensor.core.aval import ShapedArray
+from fstensor.core.boundary import boundary
 from fstensor.core.jaxpr import ClosedJaxpr
 from fstensor.core.primitive import MappedAxis, Primitive
 from fstensor.core.state import state
@@ -36,7 +37,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 class BatchTracer(Tracer):
     """A batch of values that looks like one of them."""
 
-    __slots__ = ("aval", "dim", "value")
+    __slots__ = ("_source", "aval", "dim", "value")
 
     def __init__(self, trace: Trace, value: Array, dim: int) -> None:
         self._trace = trace
@@ -46,6 +47,13 @@ class BatchTracer(Tracer):
         self.aval = ShapedArray(
             full.shape[:dim] + full.shape[dim + 1 :], full.dtype, full.weak_type
         )
+        # Wanted for messages alone, so that it is kept only while leaks are looked for.
+        self._source = source_info.capture() if state.watched else None
+
+    def _origin(self) -> str:
+        if isinstance(self.value, Tracer):
+            return self.value._origin()
+        return f" made at {self._source}" if self._source else ""
 
 
 @final
@@ -178,6 +186,7 @@ def vmap(
             f"got {type(in_axes).__name__}"
         )
 
+    @boundary
     @functools.wraps(fun)
     def mapped(*args: Any, **kwargs: Any) -> Any:
         if isinstance(in_axes, tuple) and len(in_axes) != len(args):

@@ -21,7 +21,8 @@ def check(name, *args):
     function = getattr(fnp, name)
     with np.errstate(all="ignore"):
         expected = getattr(np, name)(*args)
-    for got in (function(*args), fst.jit(function)(*args)):
+    jitted = fst.jit(lambda *xs: function(*xs))  # anew, for a warning counts the retraces of one
+    for got in (function(*args), jitted(*args)):
         assert got.dtype == expected.dtype
         np.testing.assert_array_equal(np.asarray(got), expected)
 

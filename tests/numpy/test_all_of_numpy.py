@@ -59,6 +59,7 @@ NO_ARRAYS = {
     "zeros",
     "gives an ndarray by its contract": "array asarray from_dlpack",
     "files": "load save",
+    "makes a function": "frompyfunc",
     "takes inplace=False only from us; NumPy's call would have to write": "put_along_axis",
 }
 WITHOUT_ARRAYS = {name for names in NO_ARRAYS.values() for name in names.split()}

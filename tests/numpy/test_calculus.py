@@ -97,6 +97,17 @@ def test_convolve_and_correlate(mode, n, m, dtype):
     check(fnp.correlate(x, y, mode), np.correlate(x, y, mode), dtype)
 
 
+@pytest.mark.parametrize("name", ["convolve", "correlate"])
+def test_options_of_convolve(name):
+    own, theirs = getattr(fnp, name), getattr(np, name)
+    x, y = values((5,), "int8"), values((3,), "int8", seed=3)
+    wide = theirs(x.astype("float32"), y.astype("float32"), "full")
+    check(own(x, y, "full", preferred_element_type="float32"), wide, "float32")
+    check(own(x * 1.0, y * 1.0, "full", precision="highest"), wide, "float64")
+    with pytest.raises(errors.OptionError, match=f"{name}: precision must be"):
+        own(x, y, precision="best")
+
+
 def test_convolve_mistakes():
     with pytest.raises(errors.OptionError, match="mode must be"):
         fnp.convolve(np.ones(2), np.ones(2), "half")

@@ -26,6 +26,12 @@ def test_unravel_index():
     i = np.array([[0, 5], [11, 7]], np.int32)
     check(fnp.unravel_index(i, (3, 4)), np.unravel_index(i, (3, 4)), "int32")
     check(fnp.unravel_index(i, 12), np.unravel_index(i, 12), "int32")
+    for order in "CF":
+        expected = np.unravel_index(i, (3, 4), order)
+        check(fnp.unravel_index(i, (3, 4), order), expected, "int32")
+        check(fst.jit(lambda i, o=order: fnp.unravel_index(i, (3, 4), o))(i), expected, "int32")
+    with pytest.raises(errors.OptionError, match="order must be 'C' or 'F', got 'K'"):
+        fnp.unravel_index(i, (3, 4), "K")
     assert [int(j) for j in fnp.unravel_index(-1, (3, 4))] == [2, 3]
     assert [int(j) for j in fnp.unravel_index(99, (3, 4))] == [2, 3]
     with pytest.raises(errors.ArgumentError, match="must be integers"):
@@ -45,6 +51,22 @@ def test_ravel_multi_index():
         fnp.ravel_multi_index(outside, (3, 4))
     with pytest.raises(errors.ConcretizationTypeError, match="mode='wrap'"):
         fst.jit(lambda m: fnp.ravel_multi_index(m, (3, 4)))(multi)
+
+
+def test_dtype_of_ravel_multi_index():
+    near = (np.array([-1, 2], np.int8), np.array([100, 3], np.int8))
+    for mode in ("wrap", "clip"):
+        expected = np.ravel_multi_index(near, (300, 200), mode=mode)
+        for dtype in ("int64", "int32", "uint16"):
+            got = fnp.ravel_multi_index(near, (300, 200), mode, dtype=dtype)
+            check(got, expected, dtype)
+    one = np.array([1], np.int8)
+    check(fnp.ravel_multi_index((one, one), (3, 4)), np.array([5]), "int8")
+    check(fnp.ravel_multi_index((), ()), 0, "int32")
+    with pytest.raises(errors.DtypeError, match=r"int8 cannot count all places of \(30, 40\)"):
+        fnp.ravel_multi_index((one, one), (30, 40))
+    with pytest.raises(errors.DtypeError, match="dtype must be an integer, got float32"):
+        fnp.ravel_multi_index((one, one), (3, 4), dtype="float32")
 
 
 def test_choose():

@@ -453,6 +453,23 @@ def test_take_along_axis(shape, indices, axis):
     check(grad(lambda a: fnp.sum(fnp.take_along_axis(a, i, axis) * weights))(x), expected)
 
 
+@pytest.mark.parametrize("mode", ["fill", "clip", "promise_in_bounds"])
+@pytest.mark.parametrize("wrap", [None, True, False])
+def test_negative_indices_along_an_axis(mode, wrap):
+    x, i = np.arange(6.0).reshape(2, 3), np.array([[2], [-1]])
+    got = fnp.take_along_axis(x, i, 1, mode, wrap_negative_indices=wrap).tolist()
+    wraps = wrap is True or (wrap is None and mode != "promise_in_bounds")
+    if wraps:
+        assert got == [[2], [5]]
+    elif mode == "fill":
+        assert got[0] == [2]
+        assert np.isnan(got[1][0])
+    elif mode == "clip":
+        assert got == [[2], [3]]
+    else:  # a promise that is broken
+        assert got[0] == [2]
+
+
 def test_take_along_axis_flat_and_outside():
     x = numbered((2, 3))
     check(fnp.take_along_axis(x, np.array([5, 0]), None), np.array([6.0, 1.0]))

@@ -120,6 +120,25 @@ class TestValues:
         check(fnp.linalg.svd(x, compute_uv=False), np.asarray(s), s.dtype, FACTOR)
         check(fnp.linalg.svdvals(x), np.asarray(s), s.dtype, FACTOR)
 
+    @pytest.mark.parametrize("shape", [(4, 3), (2, 3, 5)])
+    def test_subset_of_svd(self, shape):
+        x = matrix(shape)
+        u, s, vh = fnp.linalg.svd(x, full_matrices=False)
+        found = fnp.linalg.svd(x, full_matrices=False, subset_by_index=(1, 3))
+        check(found, [np.asarray(y) for y in (u[..., 1:3], s[..., 1:3], vh[..., 1:3, :])])
+        found = fnp.linalg.svd(x, compute_uv=False, subset_by_index=(0, 1))
+        check(found, np.asarray(s[..., :1]))
+
+        def largest(x):
+            return fnp.linalg.svd(x, False, False, subset_by_index=(0, 1)).sum()
+
+        check(fst.grad(largest)(x), np.asarray(u[..., :1] @ vh[..., :1, :]), None, FACTOR)
+        agree(largest, np.stack([x, x + 1]))
+        with pytest.raises(errors.OptionError, match="pass full_matrices=False"):
+            fnp.linalg.svd(x, subset_by_index=(0, 1))
+        with pytest.raises(errors.OptionError, match="without subset_by_index"):
+            fnp.linalg.svd(np.eye(2), hermitian=True, subset_by_index=(0, 1))
+
     @few
     @given(batches, sizes, kinds)
     def test_of_hermitian_matrices(self, batch, n, dtype):
@@ -133,9 +152,16 @@ class TestValues:
         check(fnp.linalg.svd(x, compute_uv=False, hermitian=True), np.asarray(s), None, FACTOR)
         check((u * s[..., None, :]) @ vh, x, dtype, FACTOR)
         check(vh @ vh.conj().mT, np.broadcast_to(np.eye(n), x.shape), dtype, FACTOR)
-        for uplo, part in (("L", np.tril(x)), ("U", np.triu(x)), ("l", np.tril(x))):
-            check(fnp.linalg.eigvalsh(part, uplo), np.linalg.eigvalsh(x), w.dtype, FACTOR)
-            check(fnp.linalg.eigh(part, UPLO=uplo).eigenvalues, np.linalg.eigvalsh(x), None, FACTOR)
+        for uplo, part in (("L", np.tril(x)), ("U", np.triu(x)), (None, np.tril(x))):
+            for f in (fnp.linalg.eigvalsh, fnp.linalg.eigh):
+                found = f(part, uplo, symmetrize_input=False)
+                found = found if isinstance(found, fst.Array) else found.eigenvalues
+                check(found, np.linalg.eigvalsh(x), w.dtype, FACTOR)
+                # What stands in one triangle is shared with the other one, unless told otherwise.
+                mean = (part + part.conj().swapaxes(-1, -2)) / 2
+                found = f(part, uplo)
+                found = found if isinstance(found, fst.Array) else found.eigenvalues
+                check(found, np.linalg.eigvalsh(mean), w.dtype, FACTOR)
 
     @few
     @given(batches, sizes, kinds)
@@ -158,6 +184,7 @@ class TestValues:
         if 0 not in (m, n):
             rank = fnp.linalg.matrix_rank
             check(rank(x), np.linalg.matrix_rank(x), "int32")
+            check(rank(M=x), np.linalg.matrix_rank(x), "int32")
             check(rank(x, tol=2.5), np.linalg.matrix_rank(x, tol=2.5), "int32")
             check(rank(x, rtol=0.9), np.linalg.matrix_rank(x, rtol=0.9), "int32")
         h = hermitian((*batch, n, n), dtype)
@@ -520,9 +547,9 @@ class TestLeastSquares:
 class TestTriangles:
     def test_gradient_of_eigh_is_where_it_reads(self):
         x = hermitian((3, 3))
-        upper = fst.grad(lambda a: fnp.linalg.eigvalsh(a, "U")[0])(x)
+        upper = fst.grad(lambda a: fnp.linalg.eigvalsh(a, "U", symmetrize_input=False)[0])(x)
         both = fst.grad(lambda a: fnp.linalg.eigvalsh(a)[0])(x)
-        again = fst.grad(lambda a: fnp.linalg.eigvalsh(a, "U", symmetrize_input=True)[0])(x)
+        again = fst.grad(lambda a: fnp.linalg.eigvalsh(a, "U")[0])(x)
         check(both, np.asarray(both).T)
         check(again, np.asarray(both), factor=20)
         assert not np.tril(upper, -1).any()
@@ -683,4 +710,14 @@ def test_parameters_stand_in_the_order_of_jax():
         expected = inspect.signature(theirs).parameters
         assert list(ours) == [p for p in expected if p in ours], name
         absent = set(expected) - set(ours)
-        assert absent <= {"precision", "out_sharding", "method", "subset_by_index"}, name
+        assert absent <= {"out_sharding", "method"}, name
+
+
+@pytest.mark.parametrize("name", ["matmul", "vecdot", "tensordot", "multi_dot"])
+def test_precision(name):
+    x = matrix((3, 3))
+    f = getattr(fnp.linalg, name)
+    args = ([x, x],) if name == "multi_dot" else (x, x)
+    check(f(*args, precision="highest"), np.asarray(f(*args)))
+    with pytest.raises(errors.OptionError, match=f"{name}: precision must be None"):
+        f(*args, precision="best")

@@ -51,6 +51,34 @@ class TestMatmul:
         check([gx, gy], [np.cos(x @ y) @ y.T, x.T @ np.cos(x @ y)])
 
 
+@pytest.mark.parametrize("name", ["dot", "matmul", "vdot", "vecdot", "inner", "tensordot"])
+def test_precision(name):
+    f = getattr(fnp, name)
+    x, y = pair((3, 3), (3, 3))
+    expected = np.asarray(f(x, y))
+    for precision in ("high", fst.lax.Precision.HIGHEST, (None, "float32"), None):
+        check(f(fnp.asarray(x), y, precision=precision), expected)
+        check(fst.jit(lambda x, y, p=precision: f(x, y, precision=p))(x, y), expected)
+    for wrong in ("best", 3):
+        with pytest.raises(errors.OptionError, match=f"{name}: precision must be None"):
+            f(fnp.asarray(x), fnp.asarray(y), precision=wrong)
+
+
+@pytest.mark.parametrize("name", ["dot", "inner"])
+def test_precision_of_scalars(name):
+    with pytest.raises(errors.OptionError, match=f"{name}: precision must be None"):
+        getattr(fnp, name)(2.0, np.ones(2), precision="best")
+
+
+def test_precision_of_einsum():
+    x, y = pair((2, 3), (3, 2))
+    check(fnp.einsum("ij,jk", x, y, precision="highest"), x @ y)
+    for operands in ((x, y), (x,)):
+        terms = ",".join(["ij", "ji"][: len(operands)])
+        with pytest.raises(errors.OptionError, match="einsum: precision must be None"):
+            fnp.einsum(terms, *operands, precision="best")
+
+
 @pytest.mark.parametrize(
     ("a", "b"), [((), (3,)), ((3,), (3,)), ((2, 3), (3,)), ((2, 3), (4, 3, 5)), ((4, 2, 3), (3,))]
 )

@@ -89,6 +89,23 @@ def test_nan_is_left_out(name, axis):
     check(getattr(fnp, name)(i, axis), getattr(np, name)(i.astype("int64"), axis), factor=20)
 
 
+@pytest.mark.parametrize("name", ["nancumsum", "nancumprod"])
+def test_running_without_nan(name):
+    own, theirs = getattr(fnp, name), getattr(np, name)
+    x = values((3, 4), "float64")
+    x[0, 1] = x[1] = np.nan
+    for axis in (None, 0, -1):
+        check(own(x, axis), theirs(x, axis), "float64")
+        check(fst.jit(lambda x, a=axis: own(x, a))(x), theirs(x, axis))
+    check(own(x, 0, "float32"), theirs(x, 0), "float32")
+    check(own(values((3, 4), "int8"), 1), theirs(values((3, 4), "int8"), 1), "int32")
+    check(fst.vmap(own)(x), theirs(x, 1))
+    slope = fst.grad(lambda x: own(x, 1)[:, -1].sum())(x)
+    filled = np.where(np.isnan(x), 1, x)
+    steps = np.ones((3, 4)) if name == "nancumsum" else filled.prod(1, keepdims=True) / filled
+    check(slope, np.where(np.isnan(x), 0, steps), factor=20)
+
+
 @pytest.mark.parametrize("name", ["nanmax", "nanmean", "nanvar"])
 def test_nothing_but_nan(name):
     assert np.isnan(getattr(fnp, name)(np.array([np.nan, np.nan])))

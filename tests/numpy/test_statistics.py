@@ -1,59 +1,10 @@
-import hypothesis
-import hypothesis.strategies as st
 import numpy as np
 import pytest
 
 import fstensor as fst
 import fstensor.numpy as fnp
 from fstensor import errors
-from tests.numpy.compare import check, few, shape_and_axes, values
-
-
-class TestQuantiles:
-    @few
-    @hypothesis.given(case=shape_and_axes(min_side=1), keepdims=st.booleans(), data=st.data())
-    def test_along_axes(self, case, keepdims, data):
-        shape, axis = case
-        axis = None if axis == () else axis
-        x = values(shape, data.draw(st.sampled_from(["float32", "float64"])))
-        check(
-            fnp.median(x, axis, keepdims=keepdims), np.median(x, axis, keepdims=keepdims), x.dtype
-        )
-        q = data.draw(st.sampled_from([0.3, [0.0, 1.0], [[0.1, 0.5, 0.9]]]))
-        expected = np.quantile(x, np.array(q, x.dtype), axis, keepdims=keepdims)
-        check(fnp.quantile(x, np.array(q), axis, keepdims=keepdims), expected, x.dtype, factor=20)
-
-    @pytest.mark.parametrize("method", ["linear", "lower", "higher", "midpoint", "nearest"])
-    def test_methods(self, method):
-        for n in (4, 5):
-            x = values((n,), "float64")
-            q = np.array([0, 0.2, 0.25, 0.5, 0.7, 1])
-            check(fnp.quantile(x, q, method=method), np.quantile(x, q, method=method), factor=20)
-            check(
-                fnp.percentile(x, 100 * q, method=method),
-                np.percentile(x, 100 * q, method=method),
-                factor=20,
-            )
-
-    def test_nan_and_infinity(self):
-        x = np.array([[1.0, np.nan, 3.0], [1.0, 2.0, np.inf]])
-        assert np.isnan(fnp.median(x, 1)).tolist() == [True, False]
-        assert fnp.quantile(x[1], np.array([0.5, 1.0])).tolist() == [2, np.inf]
-
-    def test_integers_give_floats(self):
-        check(fnp.median(np.array([1, 2, 4, 8], "int32")), 3.0, "float32")
-
-    def test_mistakes(self):
-        with pytest.raises(errors.OptionError, match="method must be one of"):
-            fnp.quantile(np.ones(3), 0.5, method="best")
-        with pytest.raises(errors.ShapeError, match="no elements"):
-            fnp.median(np.ones(0))
-        with pytest.raises(errors.OptionError, match="overwrite_input"):
-            fnp.median(np.ones(3), overwrite_input=True)
-
-    def test_gradient_of_a_median(self):
-        assert fst.grad(fnp.median)(fnp.array([3.0, 1.0, 2.0])).tolist() == [0, 0, 1]
-        assert fst.grad(fnp.median)(fnp.array([3.0, 1.0])).tolist() == [0.5, 0.5]
+from tests.numpy.compare import check, values
 
 
 class TestBincount:
@@ -152,6 +103,22 @@ class TestCovariance:
         check(fnp.cov(z), np.cov(z), factor=20)
         with pytest.raises(errors.ShapeError, match="at most 2 axes"):
             fnp.cov(np.ones((2, 2, 2)))
+
+    def test_dtype(self):
+        for f, g in [(fnp.cov, np.cov), (fnp.corrcoef, np.corrcoef)]:
+            check(f(self.m, dtype="float32"), g(self.m, dtype="float32"), "float32", factor=50)
+            check(f(self.m, self.m[0], dtype="complex64").real, g(self.m, self.m[0]), "float32", 50)
+            whole = (self.m * 5).astype("int32")
+            check(f(whole, dtype="float64"), g(whole), "float64", factor=50)
+            with pytest.raises(errors.DtypeError, match="cov: dtype must be float or complex"):
+                f(self.m, dtype="int32")
+        weights = np.arange(1, 8)
+        check(
+            fnp.cov(self.m, fweights=weights, aweights=weights, dtype="float32"),
+            np.cov(self.m, fweights=weights, aweights=weights),
+            "float32",
+            50,
+        )
 
     def test_corrcoef(self):
         check(fnp.corrcoef(self.m), np.corrcoef(self.m), factor=20)

@@ -62,3 +62,41 @@ def test_mistakes():
         fnp.vectorize(lambda x: x, signature="(n)->()")(np.ones(3))
     with pytest.raises(errors.ArgumentError, match="gives 2 results, got 1"):
         fnp.vectorize(fnp.sum, signature="(n)->(),()")(np.ones(3))
+
+
+class TestFrompyfunc:
+    f = fnp.frompyfunc(lambda a, b: fnp.sin(a) * b, 2, 1, identity=0)
+
+    def test_values_and_shapes(self):
+        x, y = values((3, 1), "float64"), values((4,), "float64", seed=1)
+        check(self.f(x, y), np.sin(x) * y)
+        check(self.f(x, 2.0), np.sin(x) * 2)
+        check(fst.jit(self.f)(x, y), np.sin(x) * y)
+        check(fst.vmap(self.f, (0, None))(x, y), np.sin(x) * y)
+        check(self.f.outer(x, y), np.sin(x)[..., None] * y)
+
+    def test_gradient(self):
+        x, y = values((3,), "float64"), values((3,), "float64", seed=1)
+        slopes = fst.grad(lambda x, y: self.f(x, y).sum(), (0, 1))(x, y)
+        check(list(slopes), [np.cos(x) * y, np.sin(x)])
+
+    def test_several_results(self):
+        f = fnp.frompyfunc(lambda a: (a + 1, a * 2), 1, 2)
+        check(f(np.arange(3)), (np.arange(3) + 1, np.arange(3) * 2))
+        assert isinstance(f(np.arange(3)), tuple)
+        single = fnp.frompyfunc(lambda a: (a,), 1, 1)
+        check(single(np.arange(3)), np.arange(3))
+
+    def test_attributes(self):
+        assert (self.f.nin, self.f.nout, self.f.nargs, self.f.identity) == (2, 1, 3, 0)
+        assert "UniversalFunction" in repr(self.f)
+
+    def test_mistakes(self):
+        with pytest.raises(errors.ArgumentError, match="takes 2 arguments, got 1"):
+            self.f(1.0)
+        with pytest.raises(errors.ArgumentError, match="must give 2 results, got 1"):
+            fnp.frompyfunc(lambda a: a, 1, 2)(1.0)
+        with pytest.raises(errors.ArgumentError, match="outer is of 2 arguments"):
+            fnp.frompyfunc(lambda a: a, 1, 1).outer(1.0, 2.0)
+        with pytest.raises(errors.ArgumentError, match="at least one argument and one result"):
+            fnp.frompyfunc(lambda: 1, 0, 1)

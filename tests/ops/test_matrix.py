@@ -186,7 +186,17 @@ def test_batch_of_jvp_and_vjp(case, dtype):
 # Primitives without cases here, with the file that tests them.
 TESTED_ELSEWHERE = {
     "jit": "tests/transforms/test_jit.py",
+    "checkpoint": "tests/transforms/test_checkpoint.py",
+    "name": "tests/transforms/test_checkpoint.py",
     "cond": "tests/control/test_cond.py",
+    "debug_callback": "tests/control/test_callbacks.py",
+    "io_callback": "tests/control/test_callbacks.py",
+    "pure_callback": "tests/control/test_callbacks.py",
+    "custom_jvp_call": "tests/transforms/test_custom_jvp.py",
+    "custom_vjp_call": "tests/transforms/test_custom_vjp.py",
+    "custom_lin": "tests/transforms/test_custom_vjp.py",
+    "custom_vmap_call": "tests/control/test_custom_vmap.py",
+    "custom_linear_solve": "tests/control/test_linear_solve.py",
     "scan": "tests/control/test_scan.py",
     "while": "tests/control/test_while_loop.py",
     "spread_tape": "tests/control/test_tapes.py",

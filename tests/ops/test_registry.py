@@ -33,7 +33,7 @@ LACKING = {
     "jvp": {
         "has no operands": ["axis_index", "iota"],
         "operands are bools and integers, which have no tangents": words(
-            "reduce_and reduce_or reduce_xor"
+            "check_index reduce_and reduce_or reduce_xor"
         ),
         "steps to the neighboring number, which is no function of the reals": ["nextafter"],
     },
@@ -42,8 +42,11 @@ LACKING = {
         "not linear": NOT_LINEAR,
         "its reverse mode goes through the scan that partial_eval makes": ["while"],
         "its tangent is zero by structure, so it is never part of a linear program": words(
-            "bitcast_convert_type random_bits random_fold_in random_seed random_split "
+            "bitcast_convert_type check_index random_bits random_fold_in random_seed random_split "
             "random_unwrap random_wrap stop_gradient"
+        ),
+        "calls the user's function, of which nothing is known": words(
+            "debug_callback io_callback pure_callback"
         ),
         "has no operands": ["axis_index", "iota"],
     },

@@ -95,7 +95,7 @@ def test_equal_static_values_of_two_types_are_told_apart():
 
 
 def test_static_values_must_be_hashable():
-    with pytest.raises(ArgumentError, match=r"must be hashable, got list for 1; pass a tuple"):
+    with pytest.raises(ArgumentError, match=r"must be hashable, got list for n; pass a tuple"):
         fst.jit(lambda x, n: x, static_argnums=1)(X, [1])
 
 
@@ -161,7 +161,7 @@ def test_donated_arrays_are_deleted():
     p = {"w": fnp.asarray(X)}
     out = g(p, 1.0)
     assert_close(out["w"], X + 1)
-    with pytest.raises(DeletedArrayError, match=r"float32\[3\] was donated or deleted"):
+    with pytest.raises(DeletedArrayError, match=r"float32\[3\] was donated to a call of <lambda>"):
         p["w"] + 1
     assert p["w"].is_deleted()
     n = X.copy()
@@ -187,7 +187,8 @@ def test_captured_arrays_are_constants():
     g = fst.jit(lambda x: x + c)
     assert_close(g(X), 2 * X)
     c[:] = 100
-    assert_close(g(X), 2 * X)
+    with fst.config.override(check_captures="off"):
+        assert_close(g(X), 2 * X)
 
 
 def test_nested_and_captured_tracers():

@@ -24,6 +24,11 @@ def _along(f: Call, x: object, t: object) -> object:
     return f(_vector, (x,), (t,))
 
 
+def _within(setting: Any, x: Any) -> Any:
+    with setting(True):
+        return x * x
+
+
 EXAMPLES: dict[str, Examples] = {
     "fstensor": {
         **each("grad value_and_grad hessian", UNIT, call=lambda f, x: f(_scalar)(x)),
@@ -31,6 +36,7 @@ EXAMPLES: dict[str, Examples] = {
             "jacfwd jacrev jacobian jit checkpoint remat", UNIT, call=lambda f, x: f(_vector)(x)
         ),
         **each("vmap", MATRIX, call=lambda f, x: f(_vector)(x)),
+        **each("checkpoint_name", UNIT, call=lambda f, x: f(x, "x") * 2, like=""),
         **each("jvp", UNIT, OTHER, call=_along),
         **each("vjp", UNIT, OTHER, call=lambda f, x, ct: f(_vector, x)[1](ct)),
         **each("linearize", UNIT, OTHER, call=lambda f, x, t: f(_vector, x)[1](t)),
@@ -38,6 +44,21 @@ EXAMPLES: dict[str, Examples] = {
         **each("eval_shape", UNIT, call=lambda f, x: f(_vector, x).shape),
         **each("make_jaxpr", UNIT, call=lambda f, x: len(f(_vector)(x).eqns), like=""),
         **each("typeof", UNIT, call=lambda f, x: f(x).shape),
+        **each("debug_nans debug_infs log_compiles", UNIT, call=_within),
+        **each("checking_leaks", UNIT, call=lambda f, x: _within(lambda _: f(), x)),
+        **each("explain_cache_misses", UNIT, call=_within),
+        **each(
+            "pure_callback",
+            UNIT,
+            call=lambda f, x: f(lambda y: y * 2, x, x, vmap_method="sequential"),
+        ),
+        **each(
+            "experimental.io_callback",
+            UNIT,
+            call=lambda f, x: f(lambda y: y * 2, x, x, ordered=False),
+        ),
+        **each("debug.callback", UNIT, call=lambda f, x: f(lambda y: None, x) or x),
+        **each("debug.print", UNIT, call=lambda f, x: f("{}", x) or x),
         **each("device_put device_get block_until_ready", UNIT),
         **each("tree.map", UNIT, OTHER, call=lambda f, x, y: f(lambda a, b: a * b, [x], [y])),
         **each("tree.leaves", UNIT, OTHER, call=lambda f, x, y: f({"b": x, "a": (y, None)})),

@@ -129,7 +129,7 @@ FUNCTIONS = [
     *functions("average", weighted, kinds=INTS + INEXACT, factor=8),
     *functions("argmax argmin", over_axis, kinds=BOOL + REALS, differentiable=False),
     *functions(
-        "cumsum cumprod",
+        "cumsum cumprod nancumsum nancumprod",
         along,
         kinds=ALL + HALVES,
         factor=8,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -32,6 +33,19 @@ def fractions(scale: float) -> Any:
         return Call(d.array(shape), Fixed(q), **axes(d, len(shape)), method=method)
 
     return draw
+
+
+def between(quantile: Callable[..., Any]) -> Callable[..., Any]:
+    """NumPy's function, but for NaN from 0 times an infinite neighbour."""
+
+    def reference(x: Any, q: Any, axis: Any, keepdims: bool, method: str) -> Any:
+        low, high, value = (
+            np.asarray(quantile(x, q, axis, method=m, keepdims=keepdims))
+            for m in ("lower", "higher", method)
+        )
+        return np.where(low == high, low, value)
+
+    return reference
 
 
 def counted(d: Draw) -> Call:
@@ -132,9 +146,16 @@ def over_axes(d: Draw) -> Call:
 
 
 FUNCTIONS = [
+    *functions("nanmedian", of_elements, kinds=REALS),
+    *functions("nanquantile", fractions(1), kinds=REALS, reference=between(np.nanquantile)),
+    *functions(
+        "nanpercentile", fractions(100), kinds=REALS, reference=between(np.nanpercentile), factor=20
+    ),
     *functions("median", of_elements, kinds=REALS),
-    *functions("quantile", fractions(1), kinds=REALS),
-    *functions("percentile", fractions(100), kinds=REALS, factor=20),
+    *functions("quantile", fractions(1), kinds=REALS, reference=between(np.quantile)),
+    *functions(
+        "percentile", fractions(100), kinds=REALS, reference=between(np.percentile), factor=20
+    ),
     *functions("bincount", counted, differentiable=False, jax=None),
     *functions("cov", variables, kinds=NUMBERS, edgy=False, factor=8),
     *functions("corrcoef", correlated, kinds=FLOATS + COMPLEX, edgy=False, factor=40),

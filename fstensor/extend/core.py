@@ -1,0 +1,67 @@
+"""What new primitives, and tools that read programs, are made of; see docs/new_primitive.md."""
+
+from fstensor.core.aval import ShapedArray
+from fstensor.core.jaxpr import Atom, ClosedJaxpr, DebugInfo, Jaxpr, Literal, Var, eval_jaxpr
+from fstensor.core.jaxpr import Eqn as JaxprEqn
+from fstensor.core.primitive import ZERO, Linear, MappedAxis, Primitive, primitive
+from fstensor.errors import JaxprTypeError
+from fstensor.ops.families import (
+    ANY,
+    BITS,
+    COMPLEX,
+    FLOAT,
+    INEXACT,
+    INTEGER,
+    NUMBER,
+    NUMERIC,
+    ORDERED,
+    Binary,
+    Comparison,
+    Discrete,
+    Elementwise,
+    Kind,
+    Structural,
+    Unary,
+    binary,
+    constant,
+    unary,
+    unbroadcast,
+)
+
+__all__ = [
+    "ANY",
+    "BITS",
+    "COMPLEX",
+    "FLOAT",
+    "INEXACT",
+    "INTEGER",
+    "NUMBER",
+    "NUMERIC",
+    "ORDERED",
+    "ZERO",
+    "Atom",
+    "Binary",
+    "ClosedJaxpr",
+    "Comparison",
+    "DebugInfo",
+    "Discrete",
+    "Elementwise",
+    "Jaxpr",
+    "JaxprEqn",
+    "JaxprTypeError",
+    "Kind",
+    "Linear",
+    "Literal",
+    "MappedAxis",
+    "Primitive",
+    "ShapedArray",
+    "Structural",
+    "Unary",
+    "Var",
+    "binary",
+    "constant",
+    "eval_jaxpr",
+    "primitive",
+    "unary",
+    "unbroadcast",
+]
