@@ -41,6 +41,13 @@ def loss(params, x, n=2):
 PARAMS = {"w1": np.ones((3, 2), np.float32), "b": np.zeros(2, np.float32)}
 
 
+def test_functions_of_the_library_are_traced_again_in_silence(recwarn):
+    with fst.config.override(explain_retraces=True):
+        for n in range(12):
+            fst.random.uniform(fst.random.key(0), (n,))
+    assert not recwarn.list
+
+
 @pytest.mark.parametrize(
     ("change", "text"),
     [

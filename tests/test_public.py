@@ -18,6 +18,8 @@ MODULES = [
     "fstensor.custom_derivatives",
     "fstensor.extend",
     "fstensor.extend.core",
+    "fstensor.experimental.jet",
+    "fstensor.experimental.ode",
     "fstensor.flatten_util",
     "fstensor.lax",
     "fstensor.lax.linalg",

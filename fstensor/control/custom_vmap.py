@@ -216,8 +216,9 @@ class custom_vmap:
     __wrapped__: Callable[..., Any]
 
     def __init__(self, fun: Callable[..., Any]) -> None:
+        check_callable(fun, "custom_vmap")
+        functools.update_wrapper(self, fun)  # first, since it copies what another such has set
         self.parameters = Parameters(fun, "custom_vmap")
-        functools.update_wrapper(self, fun)
         self.fun = fun
         self.vmap_rule: Callable[..., Any] | None = None
 

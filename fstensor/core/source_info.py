@@ -86,9 +86,7 @@ def replays(function: R) -> R:
 
 def describe_function(function: object) -> str:
     """`name at file:line` of a Python callable, or its name alone when it is not the user's."""
-    while hasattr(function, "__wrapped__"):
-        function = function.__wrapped__
-    function = getattr(function, "func", function)
+    function = _unwrapped(function)
     name = getattr(function, "__name__", None) or repr(function)
     code = getattr(function, "__code__", None)
     if code is None or _is_internal(code):
@@ -112,6 +110,19 @@ def user_stacklevel() -> int:
         frame = frame.f_back
         level += 1
     return level
+
+
+def is_own_function(function: object) -> bool:
+    """Whether a function is one of the package's own."""
+    code = getattr(_unwrapped(function), "__code__", None)
+    return code is not None and is_own(code)
+
+
+def _unwrapped(function: object) -> object:
+    """The function inside of decorators and partial applications."""
+    while hasattr(function, "__wrapped__"):
+        function = function.__wrapped__
+    return getattr(function, "func", function)
 
 
 def _is_internal(code: CodeType) -> bool:

@@ -19,7 +19,7 @@ from fstensor.errors import ArgumentError, DtypeError, GradError, OptionError, S
 from fstensor.ops.convert import ConvertElementType
 from fstensor.ops.index import batch_first
 from fstensor.ops.shape import moveaxis
-from fstensor.transforms.arguments import argument_names, check_callable, lift_leaves
+from fstensor.transforms.arguments import argument_names, lift_leaves
 from fstensor.transforms.jvp import JVPTrace, check_tangent
 
 T = TypeVar("T")
@@ -73,7 +73,6 @@ class Parameters:
         nondiff_argnames: Sequence[str] = (),
         stops: bool = False,
     ) -> None:
-        check_callable(fun, what)
         self.stops = stops
         self.fun = fun
         self.what = what

@@ -275,10 +275,11 @@ class custom_jvp:
         nondiff_argnums: Sequence[int] = (),
         nondiff_argnames: Sequence[str] = (),
     ) -> None:
+        check_callable(fun, "custom_jvp")
+        functools.update_wrapper(self, fun)  # first, since it copies what another such has set
         self.parameters = Parameters(
             fun, "custom_jvp", nondiff_argnums, nondiff_argnames, stops=True
         )
-        functools.update_wrapper(self, fun)
         self.fun = fun
         self.jvp: Callable[..., Any] | None = None
         self.symbolic_zeros = False
@@ -327,7 +328,8 @@ class custom_jvp:
                     total = tree.map(_plus, total, rule(t, out, *primals))
             return out, total
 
-        jvp.__wrapped__ = next(filter(None, jvps), jvp)  # type: ignore[attr-defined]
+        for rule in filter(None, jvps):
+            jvp.__wrapped__ = rule  # type: ignore[attr-defined]  # for the name in messages
         self.defjvp(jvp)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

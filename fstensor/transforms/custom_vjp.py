@@ -598,8 +598,9 @@ class custom_vjp:
         nondiff_argnums: Sequence[int] = (),
         nondiff_argnames: Sequence[str] = (),
     ) -> None:
+        check_callable(fun, "custom_vjp")
+        functools.update_wrapper(self, fun)  # first, since it copies what another such has set
         self.parameters = Parameters(fun, "custom_vjp", nondiff_argnums, nondiff_argnames)
-        functools.update_wrapper(self, fun)
         self.fun = fun
         self.fwd: Callable[..., Any] | None = None
         self.bwd: Callable[..., Any] | None = None

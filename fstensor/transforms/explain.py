@@ -49,6 +49,8 @@ def explain_retrace(
     mode = config.explain_retraces
     if mode is False or (mode == "auto" and len(keys) != _SILENT):
         return
+    if source_info.is_own_function(fun):  # how often the library traces is not the user's doing
+        return
     signature = Signature(*key)
     nearest = min(map(_as_signature, reversed(keys)), key=lambda s: _distance(s, signature))
     changes, hint = _differences(fun, nearest, signature)

@@ -28,6 +28,7 @@ def _double():
 TRANSFORMS = {
     **test_compositions.TRANSFORMS,
     "hessian": lambda m, np_: lambda f: lambda x: np_.sum(m.hessian(f)(x) * W),
+    "checkpoint": lambda m, np_: m.checkpoint,
 }
 del TRANSFORMS["vmap_last"]
 
@@ -159,6 +160,85 @@ def nested_straight(np_, x):
     return total
 
 
+@fst.custom_jvp
+def own_jvp(x):
+    return fnp.sin(x) * x
+
+
+@own_jvp.defjvp
+def _(primals, tangents):
+    (x,), (t,) = primals, tangents
+    return own_jvp(x), t * (fnp.cos(x) * x + fnp.sin(x))
+
+
+def custom_jvp(x):
+    return fnp.sum(own_jvp(own_jvp(x) * x[1]))
+
+
+def custom_jvp_straight(np_, x):
+    y = np_.sin(x) * x * x[1]
+    return np_.sum(np_.sin(y) * y)
+
+
+@fst.custom_vjp
+def own_vjp(x, c):
+    return fnp.tanh(c * x)
+
+
+own_vjp.defvjp(
+    lambda x, c: (own_vjp(x, c), (x, c)),
+    lambda res, ct: (
+        res[1] * ct * (1 - fnp.tanh(res[1] * res[0]) ** 2),
+        fnp.sum(res[0] * ct * (1 - fnp.tanh(res[1] * res[0]) ** 2)),
+    ),
+)
+own_vjp.defjvp(
+    lambda primals, ts: (
+        own_vjp(*primals),
+        (1 - fnp.tanh(primals[0] * primals[1]) ** 2) * (ts[0] * primals[1] + primals[0] * ts[1]),
+    )
+)
+
+
+def custom_vjp(x):
+    return lax.scan(lambda c, e: (fnp.sum(own_vjp(x, c)) * e, None), x[0], x)[0]
+
+
+def custom_vjp_straight(np_, x):
+    c = x[0]
+    for i in range(3):
+        c = np_.sum(np_.tanh(c * x)) * x[i]
+    return c
+
+
+def custom_linear_solve(x):
+    a = W + 4 * fnp.eye(3) + fnp.outer(x, x)
+    solve = lambda matvec, b: fnp.linalg.solve(fst.jacobian(matvec)(b), b)  # noqa: E731
+    return fnp.sum(lax.custom_linear_solve(lambda v: a @ v, fnp.sin(x), solve, solve) ** 2)
+
+
+def custom_linear_solve_straight(np_, x):
+    a = W + 4 * np_.eye(3) + np_.outer(x, x)
+    return np_.sum(np_.linalg.solve(a, np_.sin(x)) ** 2)
+
+
+def callback(x):
+    fst.debug.callback(lambda v: None, x)
+
+    def body(c, e):
+        fst.debug.callback(lambda v: None, c)
+        return step(fnp, c, e), c
+
+    return fnp.sum(lax.scan(body, x[0], x)[1] ** 2)
+
+
+def callback_straight(np_, x):
+    c, total = x[0], 0.0
+    for i in range(3):
+        c, total = step(np_, c, x[i]), total + c**2
+    return total
+
+
 FUNCTIONS = {
     "cond": (cond, cond_straight),
     "switch": (switch, switch_straight),
@@ -170,12 +250,16 @@ FUNCTIONS = {
     "associative_scan": (associative_scan, associative_scan_straight),
     "map": (map_in_batches, map_straight),
     "nested": (nested, nested_straight),
+    "custom_jvp": (custom_jvp, custom_jvp_straight),
+    "custom_vjp": (custom_vjp, custom_vjp_straight),
+    "custom_linear_solve": (custom_linear_solve, custom_linear_solve_straight),
+    "callback": (callback, callback_straight),
 }
 PAIRS = list(itertools.product(TRANSFORMS, repeat=2))
 TRIPLES = [
     t
-    for t in itertools.product(["grad", "jvp", "vmap", "jit", "linearize"], repeat=3)
-    if t.count("jit") < 2
+    for t in itertools.product(["grad", "jvp", "vmap", "jit", "linearize", "checkpoint"], repeat=3)
+    if t.count("jit") + t.count("checkpoint") < 2
 ]
 
 
@@ -192,8 +276,8 @@ def in_jax(names, function):
 
 
 def check(names, function):
-    # Compiling straight-line code changes nothing, and takes JAX long.
-    expected = in_jax(tuple(n for n in names if n != "jit"), function)
+    # Compiling straight-line code, or computing it again, changes nothing, and takes JAX long.
+    expected = in_jax(tuple(n for n in names if n not in ("jit", "checkpoint")), function)
     got = composed(names, FUNCTIONS[function][0], fst, fnp)(X)
     assert_close(got, expected, derivative=True, factor=100)  # up to fourth derivatives of loops
 

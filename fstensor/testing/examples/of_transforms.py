@@ -1,4 +1,4 @@
-"""Examples of the transforms in `fstensor` itself, and of its functions of trees."""
+"""Examples of the transforms in `fstensor` itself, of control flow, and of functions of trees."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ from typing import Any
 import numpy as np
 
 import fstensor as fst
-from fstensor.testing.examples.example import MATRIX, OTHER, UNIT, Call, Examples, each
+from fstensor.testing.examples.example import (
+    MATRIX,
+    OTHER,
+    POSITIVE,
+    UNIT,
+    Call,
+    Examples,
+    each,
+)
 
 # Operators and methods alone: the same functions run with JAX.
 
@@ -91,7 +99,46 @@ EXAMPLES: dict[str, Examples] = {
         **each("tree.broadcast", UNIT, call=lambda f, x: f(x, [1, 2])),
         **each("tree.all", np.array(True), call=lambda f, x: f([True, 1])),
         **each("flatten_util.ravel_pytree", UNIT, MATRIX, call=lambda f, x, y: f([x, y])[0]),
+        **each(
+            "custom_gradient",
+            UNIT,
+            call=lambda f, x: f(lambda y: (y * y, lambda ct: (2 * y * ct,)))(x),
+        ),
         **each("closure_convert", UNIT, call=lambda f, x: f(_vector, x)[0](x)),
         **each("named_scope", UNIT, call=lambda f, x: f("part") and x),
-    }
+    },
+    "lax": {
+        **each("scan", UNIT, call=lambda f, x: f(lambda c, e: (c * e, c + e), 1.5, x)),
+        **each(
+            "while_loop",
+            UNIT,
+            call=lambda f, x: f(lambda s: s[0] < 3, lambda s: (s[0] + 1, s[1] * s[1]), (0, x))[1],
+        ),
+        **each("fori_loop", UNIT, call=lambda f, x: f(0, 3, lambda i, c: c * c + i, x)),
+        **each(
+            "cond",
+            UNIT,
+            call=lambda f, x: f(x[0] > 0, lambda y: y * y, lambda y: y - 1, x),
+        ),
+        **each(
+            "switch",
+            UNIT,
+            call=lambda f, x: f(1, [lambda y: y, lambda y: y * y, lambda y: -y], x),
+        ),
+        **each("map", MATRIX, call=lambda f, x: f(lambda row: row * row[0], x)),
+        **each("associative_scan", UNIT, call=lambda f, x: f(lambda a, b: a * b, x)),
+        **each(
+            "custom_root",
+            POSITIVE,
+            call=lambda f, x: f(
+                lambda y: y * y - x, x, lambda g, y: x**0.5, lambda g, y: y / g(np.ones(3))
+            ),
+        ),
+        **each(
+            "custom_linear_solve",
+            POSITIVE,
+            OTHER,
+            call=lambda f, a, b: f(lambda v: a * v, b, lambda g, c: c / a, symmetric=True),
+        ),
+    },
 }
