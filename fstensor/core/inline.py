@@ -5,12 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from fstensor.array import Array
+from fstensor.core.aval import ShapedArray
 from fstensor.core.jaxpr import Atom, ClosedJaxpr, Eqn, Jaxpr, Var
 from fstensor.core.primitive import Primitive
 
 
 def _inlined(primitive: Primitive) -> ClosedJaxpr | None:
     return primitive.inlined_program()
+
+
+def _out_avals(eqn: Eqn, args: Sequence[Atom]) -> Sequence[ShapedArray]:
+    """The types of an equation's results for arguments that may be weak where its own are not.
+
+    A call takes either; what is in it sees what it is given.
+    """
+    given = tuple([a.aval for a in args])
+    if all(a is v.aval or a == v.aval for a, v in zip(given, eqn.invars, strict=True)):
+        return [v.aval for v in eqn.outvars]
+    found = eqn.primitive.infer(given)
+    return found if eqn.primitive.multiple_results else [found]
 
 
 def inline_calls(
@@ -45,7 +58,7 @@ def inline_calls(
                 outs = splice(program.jaxpr, program.consts, inner)
                 env.update(zip(eqn.outvars, outs, strict=True))
                 continue
-            outvars = [Var(v.aval) for v in eqn.outvars]
+            outvars = [Var(a) for a in _out_avals(eqn, args)]
             env.update(zip(eqn.outvars, outvars, strict=True))
             eqns.append(Eqn(eqn.primitive, args, outvars, eqn.source_info))
         return [read(a) for a in jaxpr.outvars]

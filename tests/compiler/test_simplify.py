@@ -124,3 +124,17 @@ def test_passes_do_not_change_their_argument():
     for change in (fold_constants, drop_identities, share_equal, simplify):
         change(closed)
     assert str(closed) == before
+
+
+def test_a_call_may_be_given_weaker_types_than_it_was_traced_for():
+    @fst.jit
+    def f(x):
+        return fnp.broadcast_to(x, (3,)) * 2
+
+    closed = fst.make_jaxpr(f)(np.float32(1))
+    (call,) = closed.eqns
+    weak = fst.make_jaxpr(lambda x: call.primitive.bind(x))(1.0)
+    assert closed.in_avals != weak.in_avals
+    flat = simplify(weak)
+    flat.check()
+    assert fst.jit(lambda x: call.primitive.bind(x)[0])(1.0).tolist() == [2, 2, 2]

@@ -491,9 +491,13 @@ def generate(rng: random.Random) -> str:
 
 
 def _jax_scan(f: Any, init: Any, xs: Any, length: int | None = None, **options: Any) -> Any:
-    """JAX cannot run a scan without steps while it compiles nothing."""
-    with jax.disable_jit(length != 0):
+    """JAX cannot run a scan without steps while it compiles nothing: of those, only the types."""
+    if length != 0:
         return jax.lax.scan(f, init, xs, length=length, **options)
+    with jax.disable_jit(False):
+        carry, ys = jax.eval_shape(f, init, None)
+    start = jax.tree.map(lambda x, out: jnp.asarray(x).astype(out.dtype), init, carry)
+    return start, jax.tree.map(lambda y: jnp.zeros((0, *y.shape), y.dtype), ys)
 
 
 _JAX_LAX = types.SimpleNamespace(**{**vars(jax.lax), "scan": _jax_scan})
