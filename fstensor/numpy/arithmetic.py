@@ -178,6 +178,10 @@ def power(x: ArrayLike, y: ArrayLike, /) -> Array:
     Raises: OptionError for an integer x and a negative static y. An array of integer exponents may
     be traced, so where one is negative the power is rounded towards 0, in place of NumPy's error.
     """
+    if isinstance(x, Array) and isinstance(y, Array):
+        kind = x.aval.dtype
+        if kind == y.aval.dtype and dtypes.is_inexact(kind):
+            return lax.pow(*promote("power", x, y))
     exponent = _static_integer(y)
     if exponent is not None and not isinstance(x, (bool, int, float, complex)):
         return lax.integer_pow(numeric("power", x), exponent)

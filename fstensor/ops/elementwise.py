@@ -573,7 +573,7 @@ class Pow(Binary):
         return ShapedArray(broadcast_shape("pow", avals), x.dtype, x.weak_type and y.weak_type)
 
     def impl(self, xp: Any, x: Any, y: Any) -> Any:
-        return xp.power(x, y.astype(x.dtype))
+        return xp.power(x, y.astype(x.dtype, copy=False))
 
     def derive_x(self, t: Array, out: Array, x: Array, y: Array) -> Array:
         y = ops.convert.convert_element_type(y, x.dtype)
