@@ -28,7 +28,8 @@ from fstensor.control.common import (
     with_unread_inputs,
 )
 from fstensor.control.cond import cond
-from fstensor.control.scan import TAPE, KnownLoop, Scan, scan, split_body
+from fstensor.control.known_loop import KnownLoop, split_body
+from fstensor.control.scan import TAPE, Scan, scan
 from fstensor.control.tapes import spread
 from fstensor.control.unused import condition_reads, condition_without, smaller_body
 from fstensor.core.aval import ShapedArray
