@@ -34,13 +34,17 @@ def _ordered(key: Any) -> Any:
 
 
 def _equals_differ(key: Any) -> bool:
-    """Whether stability can be seen in sorted keys: elements that are equal, but not the same."""
-    if key.dtype.kind == "f":
-        return bool((np.signbit(key) & (key == 0)).any())
+    """Whether stability can be seen in sorted keys: elements that are equal, but not the same.
+
+    The bits by which one NaN differs from another do not count.
+    """
+    if key.dtype.kind == "f":  # a zero with the sign bit set, as an integer of as many bits
+        bits = key.view(np.dtype(f"i{key.dtype.itemsize}"))
+        return bool((bits == np.iinfo(bits.dtype).min).any())
     return key.dtype.kind == "c"
 
 
-_LEAST_UNSTABLE = 4096  # elements; for fewer the repair costs more than it saves
+_LEAST_UNSTABLE = 4096  # elements; for fewer, stability costs nothing
 
 
 def _stable_order(key: Any) -> Any:
@@ -97,7 +101,8 @@ class Sort(Primitive):
     def impl(self, xp: Any, *xs: Any) -> Any:
         if len(xs) == 1:
             key = _ordered(xs[0])
-            kind = "stable" if xp is not np or _equals_differ(key) else None
+            stable = xp is not np or key.size < _LEAST_UNSTABLE or _equals_differ(key)
+            kind = "stable" if stable else None
             return [xp.sort(key, self.dimension, kind=kind).astype(xs[0].dtype, copy=False)]
         if xp is np and xs[0].ndim == 1 and self.num_keys == 1:
             order = _stable_order(_ordered(xs[0]))

@@ -157,3 +157,16 @@ class TestUnique:
             for g, e in zip(got, expected, strict=True):
                 check(g, e, "int32")
         check(fnp.unique_values(x), np.unique_values(x))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32"])
+@pytest.mark.parametrize("most", [3, 10_000])
+def test_long_vectors_are_sorted_stably(dtype, most):
+    rng = np.random.default_rng(0)
+    x = rng.integers(-most, most, 20_000).astype(dtype)
+    if dtype.startswith("f"):
+        x[rng.random(x.size) < 0.05] = -0.0
+        x[rng.random(x.size) < 0.02] = np.nan
+    assert np.asarray(fnp.sort(x)).tobytes() == np.sort(x, kind="stable").tobytes()
+    np.testing.assert_array_equal(fnp.sort(np.abs(x)), np.sort(np.abs(x)))
+    np.testing.assert_array_equal(fnp.argsort(x), np.argsort(x, kind="stable"))
