@@ -26,7 +26,7 @@ from fstensor.array import Array
 from fstensor.config import config
 from fstensor.core.aval import ShapedArray
 from fstensor.core.jaxpr import ClosedJaxpr, Jaxpr, Var
-from fstensor.core.primitive import ZERO, Primitive, Value
+from fstensor.core.primitive import ZERO, Linear, Primitive, Value
 from fstensor.core.state import state
 from fstensor.core.trace import EVAL, PartialTrace, current_trace
 from fstensor.device import current_default_device
@@ -36,10 +36,41 @@ from fstensor.transforms.custom_common import (
     follows_concrete_values,
     lifted,
 )
-from fstensor.transforms.jvp import JVPTrace
-from fstensor.transforms.programs import trace_captured
+from fstensor.transforms.jvp import JVPTrace, instantiate
+from fstensor.transforms.programs import ProgramPrimitive, check_inputs, run, trace_captured
+from fstensor.transforms.transpose import transpose_jaxpr
 
 _MOST_SIGNATURES = 1024  # of one function; then its table starts anew
+
+
+class UserCall(ProgramPrimitive):
+    """A call of a function with rules of the user's, which is otherwise what its program does."""
+
+    call_jaxpr: ClosedJaxpr
+
+    @property
+    def programs(self) -> tuple[ClosedJaxpr, ...]:
+        return (self.call_jaxpr,)
+
+    def called_program(self) -> ClosedJaxpr:
+        return self.call_jaxpr
+
+    def abstract(self, *avals: ShapedArray) -> tuple[ShapedArray, ...]:
+        check_inputs(self.name, self.call_jaxpr, avals)
+        return self.call_jaxpr.out_avals
+
+    def impl(self, xp: Any, *buffers: Any) -> Any:
+        return run(self.call_jaxpr, xp, buffers)
+
+    def transpose(self, cts: Any, *args: Value) -> Sequence[Value]:
+        # The function was applied to tangents, in which it must be linear.
+        linear = tuple([isinstance(x, Linear) for x in args])
+        program, marks = transpose_jaxpr(self.call_jaxpr, linear)
+        known = [x for x, on in zip(args, linear, strict=True) if not on]
+        given = [instantiate(ct, a) for ct, a in zip(cts, self.call_jaxpr.out_avals, strict=True)]
+        results = iter(program.as_function()(*known, *given))
+        arrived = iter([next(results) if on else ZERO for on in marks])
+        return [next(arrived) if on else None for on in linear]
 
 
 class UserRule(ABC):

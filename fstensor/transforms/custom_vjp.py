@@ -19,12 +19,12 @@ from fstensor import tree
 from fstensor.array import Array
 from fstensor.core.aval import ShapedArray
 from fstensor.core.jaxpr import ClosedJaxpr
-from fstensor.core.primitive import ZERO, Linear, MappedAxis, Value, primitive
+from fstensor.core.primitive import ZERO, MappedAxis, Value, primitive
 from fstensor.errors import MissingRuleError, TreeError
 from fstensor.ops.index import batch_first
 from fstensor.ops.shape import zeros_of
 from fstensor.transforms.arguments import check_callable
-from fstensor.transforms.custom_call import Calls, UserRule, close
+from fstensor.transforms.custom_call import Calls, UserCall, UserRule, close
 from fstensor.transforms.custom_common import (
     Parameters,
     SymbolicZero,
@@ -39,8 +39,7 @@ from fstensor.transforms.custom_common import (
 )
 from fstensor.transforms.custom_lin import BatchedLinear, CustomLin, LinearRule
 from fstensor.transforms.jvp import instantiate
-from fstensor.transforms.programs import ProgramPrimitive, check_inputs, run, trace_captured
-from fstensor.transforms.transpose import transpose_jaxpr
+from fstensor.transforms.programs import trace_captured
 from fstensor.transforms.vmap import batch_flat, batch_jaxpr
 
 
@@ -65,7 +64,7 @@ class VJPRule(ABC):
 
 @final
 @primitive("custom_vjp_call")
-class CustomVJPCall(ProgramPrimitive):
+class CustomVJPCall(UserCall):
     """A call of a function with a vjp rule. Operands: what it captures, then its arguments."""
 
     label: str
@@ -74,10 +73,6 @@ class CustomVJPCall(ProgramPrimitive):
     rule: VJPRule
     rule_labels: tuple[str, str]
     symbolic_zeros: bool
-
-    @property
-    def programs(self) -> tuple[ClosedJaxpr, ...]:
-        return (self.call_jaxpr,)
 
     def printed_params(self) -> dict[str, Any]:
         fwd, bwd = self.rule_labels
@@ -91,32 +86,12 @@ class CustomVJPCall(ProgramPrimitive):
             **consts,
         }
 
-    def called_program(self) -> ClosedJaxpr:
-        return self.call_jaxpr
-
-    def abstract(self, *avals: ShapedArray) -> tuple[ShapedArray, ...]:
-        check_inputs(self.name, self.call_jaxpr, avals)
-        return self.call_jaxpr.out_avals
-
-    def impl(self, xp: Any, *buffers: Any) -> Any:
-        return run(self.call_jaxpr, xp, buffers)
-
     def jvp(self, primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Any, Any]:
         n = self.num_consts
         for x, t in zip(primals[:n], tangents, strict=False):
             if t is not ZERO:
                 raise differentiated_capture(f"custom_vjp of {self.call_jaxpr.name}", x.aval)
         return push(self.rule, primals[:n], primals[n:], tangents[n:])
-
-    def transpose(self, cts: Any, *args: Value) -> Sequence[Value]:
-        # The function was applied to tangents, in which it must be linear.
-        linear = tuple([isinstance(x, Linear) for x in args])
-        program, marks = transpose_jaxpr(self.call_jaxpr, linear)
-        known = [x for x, on in zip(args, linear, strict=True) if not on]
-        given = [instantiate(ct, a) for ct, a in zip(cts, self.call_jaxpr.out_avals, strict=True)]
-        results = iter(program.as_function()(*known, *given))
-        arrived = iter([next(results) if on else ZERO for on in marks])
-        return [next(arrived) if on else None for on in linear]
 
     def batch(
         self, axis: MappedAxis, args: Sequence[Value], dims: Sequence[int | None]
