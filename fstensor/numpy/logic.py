@@ -82,21 +82,25 @@ def truth(what: str, x: ArrayLike) -> Array:
     return x if dtypes.is_bool(x.dtype) else lax.ne(x, constant(0, x))
 
 
+@replayed
 def logical_and(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Elementwise: whether both operands are true; what is not zero is true."""
     return lax.bitwise_and(*equal_ranks([truth("logical_and", x), truth("logical_and", y)]))
 
 
+@replayed
 def logical_or(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Elementwise: whether either operand is true; what is not zero is true."""
     return lax.bitwise_or(*equal_ranks([truth("logical_or", x), truth("logical_or", y)]))
 
 
+@replayed
 def logical_xor(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Elementwise: whether just one operand is true; what is not zero is true."""
     return lax.bitwise_xor(*equal_ranks([truth("logical_xor", x), truth("logical_xor", y)]))
 
 
+@replayed
 def logical_not(x: ArrayLike, /) -> Array:
     """Elementwise: whether x is false, that is zero."""
     return lax.bitwise_not(truth("logical_not", x))
