@@ -81,11 +81,6 @@ class Primitive(ABC):
 
     name: ClassVar[str]
     multiple_results: ClassVar[bool] = False
-    # The elementwise function of the array module that `impl` is for floats and complex numbers:
-    # it can write its result into an operand that nobody needs any more. "" for none.
-    ufunc: ClassVar[str] = ""
-    # Whether results never share the memory of operands; so it is where there is a `ufunc`.
-    result_is_apart: ClassVar[bool] = False
     # Whether two equal applications are kept as two, where the compiler could share one.
     stays_apart: ClassVar[bool] = False
 

@@ -79,15 +79,11 @@ class AddAny(_Sum):
 class Add(_Sum):
     """Elementwise sum, x + y. For bools: logical or."""
 
-    ufunc = "add"
-
 
 @final
 @primitive("neg")
 class Neg(Unary):
     """Elementwise negation, -x."""
-
-    ufunc = "negative"
 
     takes = NUMBER
 
@@ -105,8 +101,6 @@ class Neg(Unary):
 @primitive("sub")
 class Sub(_JointlyLinear):
     """Elementwise difference, x - y."""
-
-    ufunc = "subtract"
 
     takes = NUMBER
 
@@ -139,8 +133,6 @@ class Sub(_JointlyLinear):
 class Mul(Binary):
     """Elementwise product, x y. For bools: logical and."""
 
-    ufunc = "multiply"
-
     def impl(self, xp: Any, x: Any, y: Any) -> Any:
         return xp.multiply(x, y)
 
@@ -171,8 +163,6 @@ class Div(Binary):
 
     An integer divisor of zero gives -1, or the largest unsigned number, as XLA has it.
     """
-
-    ufunc = "divide"
 
     takes = NUMBER
 
@@ -237,8 +227,6 @@ class Max(Binary):
     Complex numbers are ordered by real part, then by imaginary part.
     """
 
-    ufunc = "maximum"
-
     def impl(self, xp: Any, x: Any, y: Any) -> Any:
         return xp.maximum(x, y)
 
@@ -256,8 +244,6 @@ class Min(Binary):
 
     Complex numbers are ordered by real part, then by imaginary part.
     """
-
-    ufunc = "minimum"
 
     def impl(self, xp: Any, x: Any, y: Any) -> Any:
         return xp.minimum(x, y)
@@ -515,8 +501,6 @@ def integer_pow(x: ArrayLike, y: int) -> Array:
 class Square(Unary):
     """Elementwise x^2."""
 
-    ufunc = "square"
-
     takes = NUMBER
 
     def impl(self, xp: Any, x: Any) -> Any:
@@ -530,8 +514,6 @@ class Square(Unary):
 @primitive("sqrt")
 class Sqrt(Unary):
     """Elementwise square root; NaN for negative reals. Its slope is infinite at 0."""
-
-    ufunc = "sqrt"
 
     takes = INEXACT
 

@@ -16,8 +16,6 @@ from fstensor.ops.families import FLOAT, INEXACT, Binary, Unary, binary, constan
 class Exp(Unary):
     """Elementwise exponential function."""
 
-    ufunc = "exp"
-
     takes = INEXACT
 
     def impl(self, xp: Any, x: Any) -> Any:
@@ -31,8 +29,6 @@ class Exp(Unary):
 @primitive("log")
 class Log(Unary):
     """Elementwise natural logarithm; NaN for negative reals, -inf at 0."""
-
-    ufunc = "log"
 
     takes = INEXACT
 
@@ -48,8 +44,6 @@ class Log(Unary):
 class Sin(Unary):
     """Elementwise sine, of radians."""
 
-    ufunc = "sin"
-
     takes = INEXACT
 
     def impl(self, xp: Any, x: Any) -> Any:
@@ -63,8 +57,6 @@ class Sin(Unary):
 @primitive("cos")
 class Cos(Unary):
     """Elementwise cosine, of radians."""
-
-    ufunc = "cos"
 
     takes = INEXACT
 
@@ -251,8 +243,6 @@ class Cosh(Unary):
 @primitive("tanh")
 class Tanh(Unary):
     """Elementwise hyperbolic tangent."""
-
-    ufunc = "tanh"
 
     takes = INEXACT
 
