@@ -79,6 +79,7 @@ class _Writer:
             self._names[v] = self._constant(c)
         inputs = [self._name(v) for v in jaxpr.invars]
         dead = _last_uses(jaxpr.eqns, jaxpr.invars, jaxpr.outvars)
+        self._owned = _owned(jaxpr.eqns)
         lines: list[str] = []
         for eqn, unused in zip(jaxpr.eqns, dead, strict=True):
             lines += self._step(eqn, unused)
@@ -114,7 +115,11 @@ class _Writer:
         # Programs inside, which take many lines, are left out.
         shown = [f"{k}={v}" for k, v in sorted(primitive.params.items()) if "\n" not in str(v)]
         comment = f"  # {' '.join(shown)}" if shown else ""
-        call = f"{self._impl(primitive)}({args}){comment}"
+        reused = self._reusable(eqn, unused)
+        if reused is not None:
+            call = f"xp.{primitive.elementwise_ufunc}({args.removeprefix('xp, ')}, out={self._names[reused]})"
+        else:
+            call = f"{self._impl(primitive)}({args}){comment}"
         if primitive.multiple_results:
             lines = [f"[{', '.join(outs)}] = {call}"]
         else:
@@ -125,6 +130,18 @@ class _Writer:
         if unused:
             lines.append(f"del {', '.join(self._names[v] for v in unused)}")
         return lines
+
+    def _reusable(self, eqn: Eqn, unused: Sequence[Var]) -> Var | None:
+        """An operand into whose memory the result may go: nothing reads it later, or shares it."""
+        if not eqn.primitive.elementwise_ufunc:
+            return None
+        aval = eqn.outvars[0].aval
+        if not aval.shape or aval.dtype.kind not in "fc" or aval.dtype.isbuiltin != 1:
+            return None
+        for v in unused:
+            if v in self._owned and v in eqn.invars and v.aval.same_type(aval):
+                return v
+        return None
 
     def _impl(self, primitive: Primitive) -> str:
         """The name of a primitive's `impl`, one for all equations with the same parameters."""
@@ -140,6 +157,18 @@ class _Writer:
 
 def _array(x: Any) -> Any:
     return np.asarray(x) if isinstance(x, np.generic) else x
+
+
+def _owned(eqns: Sequence[Eqn]) -> set[Var]:
+    """The values that are alone in their memory: made by arithmetic, and never viewed."""
+    made = {v for e in eqns if e.primitive.elementwise_ufunc for v in e.outvars}
+    viewed = {
+        a
+        for e in eqns
+        if not e.primitive.elementwise_ufunc and not e.primitive.result_is_apart
+        for a in e.invars
+    }
+    return made - viewed
 
 
 def _last_uses(

@@ -79,11 +79,15 @@ class AddAny(_Sum):
 class Add(_Sum):
     """Elementwise sum, x + y. For bools: logical or."""
 
+    elementwise_ufunc = "add"
+
 
 @final
 @primitive("neg")
 class Neg(Unary):
     """Elementwise negation, -x."""
+
+    elementwise_ufunc = "negative"
 
     takes = NUMBER
 
@@ -101,6 +105,8 @@ class Neg(Unary):
 @primitive("sub")
 class Sub(_JointlyLinear):
     """Elementwise difference, x - y."""
+
+    elementwise_ufunc = "subtract"
 
     takes = NUMBER
 
@@ -133,6 +139,8 @@ class Sub(_JointlyLinear):
 class Mul(Binary):
     """Elementwise product, x y. For bools: logical and."""
 
+    elementwise_ufunc = "multiply"
+
     def impl(self, xp: Any, x: Any, y: Any) -> Any:
         return xp.multiply(x, y)
 
@@ -163,6 +171,8 @@ class Div(Binary):
 
     An integer divisor of zero gives -1, or the largest unsigned number, as XLA has it.
     """
+
+    elementwise_ufunc = "divide"
 
     takes = NUMBER
 
@@ -227,6 +237,8 @@ class Max(Binary):
     Complex numbers are ordered by real part, then by imaginary part.
     """
 
+    elementwise_ufunc = "maximum"
+
     def impl(self, xp: Any, x: Any, y: Any) -> Any:
         return xp.maximum(x, y)
 
@@ -244,6 +256,8 @@ class Min(Binary):
 
     Complex numbers are ordered by real part, then by imaginary part.
     """
+
+    elementwise_ufunc = "minimum"
 
     def impl(self, xp: Any, x: Any, y: Any) -> Any:
         return xp.minimum(x, y)
@@ -501,6 +515,8 @@ def integer_pow(x: ArrayLike, y: int) -> Array:
 class Square(Unary):
     """Elementwise x^2."""
 
+    elementwise_ufunc = "square"
+
     takes = NUMBER
 
     def impl(self, xp: Any, x: Any) -> Any:
@@ -514,6 +530,8 @@ class Square(Unary):
 @primitive("sqrt")
 class Sqrt(Unary):
     """Elementwise square root; NaN for negative reals. Its slope is infinite at 0."""
+
+    elementwise_ufunc = "sqrt"
 
     takes = INEXACT
 

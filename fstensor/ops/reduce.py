@@ -31,6 +31,7 @@ class Reduction(Primitive):
 
     axes: tuple[int, ...]
     takes: ClassVar[Kind] = NUMERIC
+    result_is_apart = True
 
     def abstract(self, x: ShapedArray) -> ShapedArray:
         self.takes.check(self.name, x)

@@ -16,6 +16,8 @@ from fstensor.ops.families import FLOAT, INEXACT, Binary, Unary, binary, constan
 class Exp(Unary):
     """Elementwise exponential function."""
 
+    elementwise_ufunc = "exp"
+
     takes = INEXACT
 
     def impl(self, xp: Any, x: Any) -> Any:
@@ -29,6 +31,8 @@ class Exp(Unary):
 @primitive("log")
 class Log(Unary):
     """Elementwise natural logarithm; NaN for negative reals, -inf at 0."""
+
+    elementwise_ufunc = "log"
 
     takes = INEXACT
 
@@ -44,6 +48,8 @@ class Log(Unary):
 class Sin(Unary):
     """Elementwise sine, of radians."""
 
+    elementwise_ufunc = "sin"
+
     takes = INEXACT
 
     def impl(self, xp: Any, x: Any) -> Any:
@@ -57,6 +63,8 @@ class Sin(Unary):
 @primitive("cos")
 class Cos(Unary):
     """Elementwise cosine, of radians."""
+
+    elementwise_ufunc = "cos"
 
     takes = INEXACT
 
@@ -243,6 +251,8 @@ class Cosh(Unary):
 @primitive("tanh")
 class Tanh(Unary):
     """Elementwise hyperbolic tangent."""
+
+    elementwise_ufunc = "tanh"
 
     takes = INEXACT
 

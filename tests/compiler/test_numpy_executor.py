@@ -108,3 +108,30 @@ def test_program_does_not_write_into_its_inputs():
     Program(closed).run(np, buffers)
     for buffer, x in zip(buffers, args, strict=True):
         np.testing.assert_array_equal(buffer, np.asarray(x))
+
+
+def test_arithmetic_reuses_the_memory_of_values_that_nobody_needs():
+    x = np.linspace(0.1, 0.9, 6, dtype=np.float32)
+    program = Program(fst.make_jaxpr(lambda x: fnp.sin(fnp.exp(x) * 2) + x)(x))
+    assert program.text.count("out=s") == 3
+    before = x.copy()
+    assert_close(program.run(np, [x])[0], np.sin(np.exp(x) * 2) + x)
+    np.testing.assert_array_equal(x, before)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: x * 2.0,  # an argument
+        lambda x: (lambda y: (y, fnp.sin(y)))(fnp.exp(x)),  # a result
+        lambda x: (lambda y: (y.reshape(2, 3), fnp.sin(y)))(fnp.exp(x)),  # has a view
+        lambda x: fnp.sin(x.astype(np.int32) * 2),  # another dtype
+        lambda x: fnp.sin(fnp.exp(x[0])),  # a number
+    ],
+)
+def test_memory_in_use_is_not_written_into(f):
+    x = np.linspace(0.1, 0.9, 6, dtype=np.float32)
+    program = Program(fst.make_jaxpr(f)(x))
+    assert "out=" not in program.text
+    for got, want in zip(program.run(np, [x]), fst.tree.leaves(f(fnp.asarray(x))), strict=True):
+        np.testing.assert_array_equal(got, want)
