@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import statistics
 import timeit
 from collections.abc import Callable, Sequence
@@ -28,12 +29,21 @@ def calls_per_round(call: Callable[[], object], target: float = 0.01) -> int:
 
 
 def measure(contenders: dict[str, Callable[[], object]], rounds: int = 15) -> dict[str, float]:
-    """The median time of a call of each contender, over rounds taken in turn."""
+    """The median time of a call of each contender, over rounds taken in turn.
+
+    Each round has another order and begins with calls that are not timed: who comes after a
+    contender that fills the caches, or whose threads still spin, would pay for it.
+    """
     timers = {name: timeit.Timer(call) for name, call in contenders.items()}
     numbers = {name: calls_per_round(call) for name, call in contenders.items()}
     times: dict[str, list[float]] = {name: [] for name in contenders}
+    order = list(contenders)
+    shuffled = random.Random(0)
     for _ in range(rounds):
-        for name, timer in timers.items():
+        shuffled.shuffle(order)
+        for name in order:
+            timer = timers[name]
+            timer.timeit(1 + numbers[name] // 4)
             times[name].append(timer.timeit(numbers[name]) / numbers[name])
     return {name: statistics.median(values) for name, values in times.items()}
 
