@@ -117,7 +117,8 @@ class _Writer:
         comment = f"  # {' '.join(shown)}" if shown else ""
         reused = self._reusable(eqn, unused)
         if reused is not None:
-            call = f"xp.{primitive.elementwise_ufunc}({args.removeprefix('xp, ')}, out={self._names[reused]})"
+            operands = args.removeprefix("xp, ")
+            call = f"xp.{primitive.elementwise_ufunc}({operands}, out={self._names[reused]})"
         else:
             call = f"{self._impl(primitive)}({args}){comment}"
         if primitive.multiple_results:

@@ -84,7 +84,7 @@ class Primitive(ABC):
     # The elementwise function of the array module that `impl` is for floats and complex numbers:
     # it can write its result into an operand that nobody needs any more. "" for none.
     elementwise_ufunc: ClassVar[str] = ""
-    # Whether results never share the memory of operands; so it is where there is an `elementwise_ufunc`.
+    # Whether results never share the memory of operands, as those of an `elementwise_ufunc`.
     result_is_apart: ClassVar[bool] = False
     # Whether two equal applications are kept as two, where the compiler could share one.
     stays_apart: ClassVar[bool] = False

@@ -182,7 +182,7 @@ def power(x: ArrayLike, y: ArrayLike, /) -> Array:
         kind = x.aval.dtype
         if kind == y.aval.dtype and dtypes.is_inexact(kind):
             return lax.pow(*promote("power", x, y))
-    exponent = _static_integer(y)
+    exponent = y if y.__class__ is int else _static_integer(y)
     if exponent is not None and not isinstance(x, (bool, int, float, complex)):
         return lax.integer_pow(numeric("power", x), exponent)
     kind, weak = result_pair("power", (x, y))

@@ -30,6 +30,7 @@ from fstensor.numpy.promote import (
 )
 from fstensor.numpy.reductions import sum
 from fstensor.numpy.shape import broadcast_shapes, moveaxis
+from fstensor.ops.dot import contraction
 from fstensor.ops.precision import PrecisionLike, check_precision
 from fstensor.transforms.replay import replayed
 
@@ -56,7 +57,7 @@ def dot(
         return _as(lax.mul(x, y), preferred_element_type)
     axis = 0 if y.ndim == 1 else y.ndim - 2
     _check_sizes("dot", x, x.ndim - 1, y, axis)
-    return _contracted(x, y, ([x.ndim - 1], [axis]), ([], []), preferred_element_type)
+    return _contracted(x, y, ((x.ndim - 1,), (axis,)), ((), ()), preferred_element_type)
 
 
 @replayed
@@ -85,15 +86,15 @@ def matmul(
     y_batch = () if y_vector else y.shape[:-2]
     if not y_batch:
         # The batch axes of a, if there are any, are more rows.
-        return _contracted(x, y, ([x_axis], [y_axis]), ([], []), preferred_element_type)
+        return _contracted(x, y, ((x_axis,), (y_axis,)), ((), ()), preferred_element_type)
     if not x_batch:
         # (m, k), (..., k, n) -> (m, ..., n): the rows go behind the batch.
-        out = _contracted(x, y, ([x_axis], [y_axis]), ([], []), preferred_element_type)
+        out = _contracted(x, y, ((x_axis,), (y_axis,)), ((), ()), preferred_element_type)
         return out if x_vector else moveaxis(out, 0, -2)
     batch = broadcast_shapes(x_batch, y_batch)
     x, y = (repeated(z, (*batch, *z.shape[-2:])) for z in (x, y))
-    places = list(range(len(batch)))
-    contracting = ([x.ndim - 1], [y.ndim - 2])
+    places = tuple(range(len(batch)))
+    contracting = ((x.ndim - 1,), (y.ndim - 2,))
     return _contracted(x, y, contracting, (places, places), preferred_element_type)
 
 
@@ -108,13 +109,13 @@ def _check_sizes(what: str, x: Array, i: int, y: Array, j: int) -> None:
 def _contracted(
     x: Array,
     y: Array,
-    contracting: tuple[Sequence[int], Sequence[int]],
-    batch: tuple[Sequence[int], Sequence[int]],
+    contracting: tuple[tuple[int, ...], tuple[int, ...]],
+    batch: tuple[tuple[int, ...], tuple[int, ...]],
     dtype: DtypeLike,
 ) -> Array:
-    preferred = x.dtype if dtype is None else dtype
-    out = lax.dot_general(x, y, (contracting, batch), preferred_element_type=preferred)
-    weak = x.weak_type and y.weak_type and dtype is None
+    preferred = x.aval.dtype if dtype is None else dtypes.canonical(dtype)
+    out = contraction((contracting, batch), preferred).bind(x, y)
+    weak = dtype is None and x.aval.weak_type and y.aval.weak_type
     return with_weakness(out, True) if weak else out
 
 
@@ -161,7 +162,7 @@ def vecdot(
     shape = broadcast_shapes(x.shape, y.shape)
     x, y = repeated(x, shape), repeated(y, shape)
     x = lax.conj(x) if dtypes.is_complex(x.dtype) else x
-    batch, last = list(range(len(shape) - 1)), [len(shape) - 1]
+    batch, last = tuple(range(len(shape) - 1)), (len(shape) - 1,)
     return _contracted(x, y, (last, last), (batch, batch), preferred_element_type)
 
 
@@ -229,7 +230,7 @@ def tensordot(
     x_axes, y_axes = _paired_axes(axes, x, y)
     for i, j in zip(x_axes, y_axes, strict=True):
         _check_sizes("tensordot", x, i, y, j)
-    return _contracted(x, y, (x_axes, y_axes), ([], []), preferred_element_type)
+    return _contracted(x, y, (tuple(x_axes), tuple(y_axes)), ((), ()), preferred_element_type)
 
 
 def _paired_axes(

@@ -101,6 +101,11 @@ def promote_all(what: str, *args: ArrayLike) -> list[Array]:
 
 def promote_dtypes(what: str, *args: ArrayLike) -> list[Array]:
     """Any number of operands, made one dtype."""
+    avals = [x.aval for x in args if isinstance(x, Array)]
+    if len(avals) == len(args):
+        kind, weak = avals[0].dtype, avals[0].weak_type
+        if all(a.dtype is kind and a.weak_type is weak for a in avals):
+            return list(args)  # type: ignore[arg-type]  # Arrays, as was just seen
     return _all_converted(what, args, *result_pair(what, args))
 
 

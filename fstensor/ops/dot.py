@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias, final
@@ -67,7 +68,8 @@ class DotGeneral(Primitive):
         if lhs.ndim <= 2 and rhs.ndim <= 2 and len(lhs_contract) == 1 and not lhs_batch:
             left = lhs if lhs_contract[0] == lhs.ndim - 1 else lhs.T
             right = rhs if rhs_contract[0] == 0 else rhs.T
-            return matmul(xp, left, right).astype(out_dtype, copy=False)
+            out = matmul(xp, left, right)
+            return out if out.dtype is out_dtype else out.astype(out_dtype, copy=False)
         lhs_free = free_axes(lhs.ndim, lhs_contract, lhs_batch)
         rhs_free = free_axes(rhs.ndim, rhs_contract, rhs_batch)
         # The pairs may be summed in any order: take the one in which the larger operand lies.
@@ -212,6 +214,8 @@ def _holds(wide: np.dtype[Any], narrow: np.dtype[Any]) -> bool:
 def widened(lhs: Any, rhs: Any, out_dtype: np.dtype[Any]) -> tuple[Any, Any]:
     """The buffers in the dtype to sum in: that of the result, or a wider one."""
     work = wide_accumulator(out_dtype)
+    if lhs.dtype is work and rhs.dtype is work:
+        return lhs, rhs
     return lhs.astype(work, copy=False), rhs.astype(work, copy=False)
 
 
@@ -228,7 +232,8 @@ def _matrices(x: Any, batch: Axes, rows: Axes, columns: Axes) -> Any:
 def matmul(xp: Any, x: Any, y: Any) -> Any:
     """Matrix products of stacks of matrices, or with a vector. An axis of size 1 needs no sums."""
     if x.ndim == 1 or y.ndim == 1:
-        return xp.matmul(x, y)
+        # The same as xp.matmul, whose calls take longer; but a stack of matrices is another thing.
+        return xp.dot(x, y) if x.ndim == y.ndim else xp.matmul(x, y)
     if x.shape[-1] == 1:
         return xp.multiply(x, y)
     return xp.matmul(_addressable(xp, x), _addressable(xp, y))
@@ -281,6 +286,12 @@ def dot_general(
     )
     preferred = None if preferred_element_type is None else dtypes.canonical(preferred_element_type)
     return DotGeneral(numbers, preferred).bind(x, y)
+
+
+@functools.lru_cache(maxsize=256)
+def contraction(numbers: DotDimensionNumbers, preferred: np.dtype[Any] | None) -> DotGeneral:
+    """The primitive, made once: matrix products have few sets of parameters. No negative axes."""
+    return DotGeneral(numbers, preferred)
 
 
 def _from_start(axes: Sequence[int], ndim: int) -> Axes:
