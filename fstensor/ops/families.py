@@ -11,6 +11,7 @@ from fstensor import dtypes, ops
 from fstensor.array import Array, ArrayLike, lift
 from fstensor.core.aval import ShapedArray
 from fstensor.core.primitive import ZERO, Linear, MappedAxis, Primitive, Value
+from fstensor.core.scalar import ScalarOps, V
 from fstensor.errors import DtypeError, ShapeError
 
 
@@ -98,6 +99,14 @@ class Elementwise(Primitive):
         return ShapedArray(
             broadcast_shape(self.name, avals), result, weak and not dtypes.is_bool(result)
         )
+
+    def lower(self, ops: ScalarOps[V], *args: V) -> Any:
+        """One element of the result from one of each operand, in the vocabulary of kernels.
+
+        NotImplemented where there is no such form for these dtypes: then `impl` is called between
+        compiled parts. Floats of 16 bits come and go as float32.
+        """
+        return NotImplemented
 
     def tangent(self, i: int, t: Array, out: Array, *args: Value) -> Value:
         """The part of the output's tangent that comes from the tangent `t` of operand `i`."""

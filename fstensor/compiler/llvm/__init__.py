@@ -1,0 +1,1 @@
+"""The target for CPUs: kernels as LLVM IR, compiled in memory."""
