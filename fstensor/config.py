@@ -21,9 +21,14 @@ _VALID: dict[str, tuple[Any, ...]] = {
     "check_captures": ("sample", "all", "off"),
     "check_tracer_leaks": (False, True),
     "explain_retraces": ("auto", True, False),
+    "executor": ("llvm", "numpy"),
     "log_compiles": (False, True),
     "traceback_filtering": ("fold", "off"),
+    "threads": ("auto",),
 }
+
+# Whole numbers that a setting takes, too.
+_NUMBERS: dict[str, range] = {"threads": range(1, 1025)}
 
 _ALIASES = {"explain_cache_misses": "explain_retraces"}
 
@@ -51,10 +56,14 @@ class Config:
     explain_retraces: whether a jitted function that is traced again says which argument changed, in
         a RetraceWarning. "auto" says it once, at the sixth signature of a function; True always;
         False never. `explain_cache_misses` is another name of it.
+    executor: what runs jitted functions on the CPU. "llvm" compiles them to native code; "numpy"
+        runs one operation after the other by NumPy, and is what the other is tested against.
     log_compiles: log each function that is traced and compiled, its signature and the seconds that
         it took, by the logger "fstensor.jit" at the level WARNING.
     traceback_filtering: "fold" takes the frames inside this package out of the tracebacks of errors
         that pass through a transform; "off" leaves them.
+    threads: how many threads compiled programs run on. "auto" is the number of processors that the
+        process may use, at most 64. A change takes effect with the next call of a program.
     debug_nans: when true, the first operation that returns a NaN raises NonFiniteError, which names
         it, its line, and the ranges of its operands. In compiled programs, too, each operation is
         looked at, so that they run slower.
@@ -76,8 +85,10 @@ class Config:
             "check_captures": "sample",
             "check_tracer_leaks": False,
             "explain_retraces": "auto",
+            "executor": "numpy",
             "log_compiles": False,
             "traceback_filtering": "fold",
+            "threads": "auto",
             **dict.fromkeys(_CHECKS, False),
         }
         self._overrides = _Overrides()
@@ -106,12 +117,20 @@ class Config:
         return self._read("explain_retraces")
 
     @property
+    def executor(self) -> str:
+        return self._read("executor")
+
+    @property
     def log_compiles(self) -> bool:
         return self._read("log_compiles")
 
     @property
     def traceback_filtering(self) -> str:
         return self._read("traceback_filtering")
+
+    @property
+    def threads(self) -> int | str:
+        return self._read("threads")
 
     @property
     def debug_nans(self) -> bool:
@@ -166,10 +185,11 @@ def _checked(name: str, value: Any) -> str:
     name = _ALIASES.get(name, name)
     if name not in _VALID:
         raise OptionError(f"config: no setting {name!r}; there are {', '.join(sorted(_VALID))}")
-    if value not in _VALID[name]:
-        raise OptionError(
-            f"config: {name} takes {' or '.join(map(repr, _VALID[name]))}, got {value!r}"
-        )
+    numbers = _NUMBERS.get(name, range(0))
+    if value not in _VALID[name] and not (type(value) is int and value in numbers):
+        allowed = [*map(repr, _VALID[name])]
+        allowed += [f"an int from {numbers[0]} to {numbers[-1]}"] if numbers else []
+        raise OptionError(f"config: {name} takes {' or '.join(allowed)}, got {value!r}")
     return name
 
 

@@ -29,12 +29,17 @@ class Program:
     """A program ready to run on buffers.
 
     source: the simplified program. text: the Python function made of it.
+    compiled: what replaces the equations that can run otherwise than by `impl`; see `native`.
     """
 
-    def __init__(self, closed: ClosedJaxpr) -> None:
+    def __init__(
+        self,
+        closed: ClosedJaxpr,
+        compiled: Callable[[ClosedJaxpr], ClosedJaxpr] | None = None,
+    ) -> None:
         self.source = simplify(closed)
         self.source.check()
-        writer = _Writer(self.source)
+        writer = _Writer(self.source if compiled is None else compiled(self.source))
         self.text = writer.text
         self._impls = writer.impls
         self._constants = writer.constants

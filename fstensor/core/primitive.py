@@ -19,6 +19,7 @@ from fstensor.errors import MissingRuleError
 
 if TYPE_CHECKING:
     from fstensor.array import Array
+    from fstensor.core.affine import Index
     from fstensor.core.jaxpr import ClosedJaxpr
     from fstensor.core.trace import PartialTrace
 
@@ -145,6 +146,14 @@ class Primitive(ABC):
     @abstractmethod
     def impl(self, xp: Any, *buffers: Any) -> Any:
         """The outputs' buffers, by functions of the array module `xp` (NumPy or CuPy)."""
+
+    def source_index(self, index: Index, x: ShapedArray) -> Index | None:
+        """Where the operand has the element that the result has at `index`.
+
+        For operations that rearrange the elements of one operand: such a result need not be made,
+        since kernels read the operand instead. None where there is no such place.
+        """
+        return None
 
     def jvp(self, primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Any, Any]:
         """The outputs and their tangents. Called only when some tangent is not ZERO."""

@@ -11,6 +11,7 @@ exists in memory only: `convert` reads and writes it, arithmetic happens in floa
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, final
@@ -69,7 +70,7 @@ class ScalarOps(ABC, Generic[V]):
 
     @abstractmethod
     def binary(self, op: str, x: V, y: V) -> V:
-        """An operation of BINARY.
+        """An operation of BINARY; of bools only `and`, `or` and `xor`.
 
         `div` and `rem` of integers round towards zero; a divisor of zero, and the smallest integer
         by -1, are undefined: rules choose another divisor first. `min` and `max` of floats are NaN
@@ -218,9 +219,15 @@ class ArrayOps(ScalarOps[Any]):
     def binary(self, op: str, x: Any, y: Any) -> Any:
         assert x.dtype == y.dtype, (op, x.dtype, y.dtype)
         if op in ("div", "rem") and x.dtype.kind in "iu":
-            quotient = np.where((x < 0) != (y < 0), -(abs(x) // abs(y)), abs(x) // abs(y))
-            return (quotient if op == "div" else x - quotient * y).astype(x.dtype)
-        return _NUMPY[op](x, y)
+            assert np.all(y != 0), "rules choose another divisor first"
+            assert x.dtype.kind == "u" or not np.any((y == -1) & (x == np.iinfo(x.dtype).min))
+            rest = np.fmod(x, y)
+            return rest if op == "rem" else (x - rest) // y
+        assert x.dtype != BOOL or op in ("and", "or", "xor"), op
+        out = _NUMPY[op](x, y)
+        if op in ("shl", "shr"):  # what is undefined is made wrong
+            out = np.where((y >= 0) & (y < 8 * x.dtype.itemsize), out, ~out)
+        return out
 
     def compare(self, op: str, x: Any, y: Any) -> Any:
         assert x.dtype == y.dtype, (op, x.dtype, y.dtype)
@@ -249,6 +256,17 @@ class ArrayOps(ScalarOps[Any]):
         return _NUMPY[name](*args)
 
 
+def _count_ones(x: Any) -> Any:
+    # NumPy counts those of the absolute value.
+    unsigned = x.view(np.dtype(f"u{x.dtype.itemsize}"))
+    return np.bitwise_count(unsigned).astype(x.dtype)
+
+
+def _of_numbers(function: Callable[[float], float]) -> Callable[[Any], Any]:
+    in_double = np.vectorize(function, otypes=[np.float64])
+    return lambda x: in_double(x).astype(x.dtype)
+
+
 def _count_leading_zeros(x: Any) -> Any:
     bits = 8 * x.dtype.itemsize
     unsigned = x.view(np.dtype(f"u{x.dtype.itemsize}"))
@@ -259,7 +277,7 @@ def _count_leading_zeros(x: Any) -> Any:
 _NUMPY: dict[str, Any] = {
     "neg": np.negative, "abs": np.abs, "sqrt": np.sqrt, "floor": np.floor, "ceil": np.ceil,
     "trunc": np.trunc, "rint": np.rint, "not": np.invert, "clz": _count_leading_zeros,
-    "popcount": lambda x: np.bitwise_count(x).astype(x.dtype),
+    "popcount": _count_ones,
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "rem": np.fmod,
     "min": np.minimum, "max": np.maximum, "and": np.bitwise_and, "or": np.bitwise_or,
     "xor": np.bitwise_xor, "shl": np.left_shift, "shr": np.right_shift, "copysign": np.copysign,
@@ -270,4 +288,6 @@ _NUMPY: dict[str, Any] = {
     "sinh": np.sinh, "cosh": np.cosh, "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan,
     "asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh, "cbrt": np.cbrt,
     "rsqrt": lambda x: 1 / np.sqrt(x), "pow": np.power, "atan2": np.arctan2,
+    "logistic": lambda x: np.exp(-np.logaddexp(0, -x)), "erf": _of_numbers(math.erf),
+    "erfc": _of_numbers(math.erfc),
 }  # fmt: skip

@@ -30,6 +30,8 @@ class State(threading.local):
         self.axes: dict[Any, int] = {}
         # Who is told when a value of the user's is copied into the program that jit traces.
         self.captures: Any = None
+        # Whether the programs that run now are parts of one that jit compiled.
+        self.compiled = False
         # Traces that have been made, while leaks of their tracers are looked for.
         self.watched: list[weakref.ref[Trace]] = []
         # NumPy keeps its floating-point error handling in a context variable; running a primitive
@@ -53,11 +55,11 @@ def run_outside(function: Callable[..., T], *args: Any) -> T:
     The context that the operation runs in cannot be entered twice, so that operations within
     `function` get another; its own NumPy code sees NumPy's usual handling of errors.
     """
-    before = state.trace, state.axes, state.captures, state.quiet
-    state.trace, state.axes, state.captures = State.root, {}, None
+    before = state.trace, state.axes, state.captures, state.compiled, state.quiet
+    state.trace, state.axes, state.captures, state.compiled = State.root, {}, None, False
     state.quiet = _context(all="ignore")
     try:
         usual = _context(divide="warn", over="warn", under="ignore", invalid="warn")
         return usual.run(function, *args)
     finally:
-        state.trace, state.axes, state.captures, state.quiet = before
+        state.trace, state.axes, state.captures, state.compiled, state.quiet = before

@@ -10,6 +10,7 @@ from fstensor.ops import elementwise as elementwise
 from fstensor.ops import division as division
 from fstensor.ops import transcendental as transcendental
 from fstensor.ops import doubled as doubled
+from fstensor.ops import element as element
 from fstensor.ops import special as special
 from fstensor.ops import polygamma as polygamma
 from fstensor.ops import gamma as gamma

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, final
 
 from fstensor.array import Array, ArrayLike, lift, normalize_axes, normalize_axis
+from fstensor.core.affine import Index
 from fstensor.core.aval import ShapedArray
 from fstensor.core.primitive import ZERO, Linear, MappedAxis, Primitive, Value, primitive
 from fstensor.errors import ArgumentError, ShapeError
@@ -142,6 +143,10 @@ class Rev(Structural):
 
     def impl(self, xp: Any, x: Any) -> Any:
         return xp.flip(x, self.dimensions)
+
+    def source_index(self, index: Index, x: ShapedArray) -> Index:
+        turned = [i * -1 + (n - 1) for i, n in zip(index, x.shape, strict=True)]
+        return tuple([turned[d] if d in self.dimensions else i for d, i in enumerate(index)])
 
     def transpose(self, ct: Array, x: Value) -> Sequence[Value]:
         return [self.bind(ct)]

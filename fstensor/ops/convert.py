@@ -12,7 +12,17 @@ from fstensor import device as device_lib
 from fstensor import dtypes
 from fstensor.array import Array, ArrayLike, DtypeLike, lift
 from fstensor.core.aval import ShapedArray
-from fstensor.core.primitive import ZERO, Linear, MappedAxis, Primitive, Value, primitive
+from fstensor.core.primitive import ZERO, Linear, MappedAxis, Value, primitive
+from fstensor.core.scalar import (
+    COMPUTED,
+    FLOAT16,
+    FLOAT32,
+    FLOAT64,
+    STORED,
+    UINT32,
+    ScalarOps,
+    V,
+)
 from fstensor.device import Device
 from fstensor.errors import DtypeError, OptionError, ShapeError
 from fstensor.ops.elementwise import neg
@@ -22,6 +32,7 @@ from fstensor.ops.families import (
     FLOAT,
     NUMERIC,
     Binary,
+    PerElement,
     Structural,
     Unary,
     binary,
@@ -58,6 +69,18 @@ class ConvertElementType(Unary):
             return _to_integers(xp, x, self.new_dtype)
         return x.astype(self.new_dtype)
 
+    def element(self, ops: ScalarOps[V], x: V) -> Any:
+        target, kind = self.new_dtype, ops.dtype(x).kind
+        if target not in STORED:
+            return NotImplemented
+        if target not in COMPUTED:
+            return _rounded_to_half(ops, x, target)
+        if target.kind == "b":
+            return x if kind == "b" else ops.ne(x, ops.like(0, x))
+        if kind == "f" and target.kind in "iu":
+            return _to_integer(ops, x, target)
+        return ops.convert(x, target)
+
     def jvp(self, primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Any, Any]:
         out = self.bind(*primals)
         if not dtypes.is_inexact(self.new_dtype):
@@ -78,6 +101,40 @@ def _to_integers(xp: Any, x: Any, target: np.dtype[Any]) -> Any:
     whole = xp.where(below | above | (x != x), x.dtype.type(0), x).astype(target)
     whole = xp.where(above, xp.asarray(info.max, target), whole)
     return xp.where(below, xp.asarray(info.min, target), whole)
+
+
+def _to_integer(ops: ScalarOps[V], x: V, target: np.dtype[Any]) -> V:
+    """`_to_integers`, of one element."""
+    info = np.iinfo(target)
+    below = ops.lt(x, ops.like(float(info.min), x))
+    above = ops.ge(x, ops.like(float(info.max + 1), x))
+    unusual = ops.or_(ops.or_(below, above), ops.ne(x, x))
+    whole = ops.convert(ops.select(unusual, ops.like(0, x), x), target)
+    whole = ops.select(above, ops.constant(info.max, target), whole)
+    return ops.select(below, ops.constant(info.min, target), whole)
+
+
+def _rounded_to_half(ops: ScalarOps[V], x: V, target: np.dtype[Any]) -> V:
+    """A number rounded to 16 bits, as float32."""
+    wide = ops.dtype(x) == FLOAT64 and target == FLOAT16
+    single = _rounded_to_odd(ops, x) if wide else ops.convert(x, FLOAT32)
+    return ops.convert(ops.convert(single, target), FLOAT32)
+
+
+def _rounded_to_odd(ops: ScalarOps[V], x: V) -> V:
+    """The float32 beside the float64 `x` that ends in a set bit, unless `x` is a float32.
+
+    So it is on no border between numbers of 16 bits where x is not: rounding it once more is
+    rounding x. (S. Boldo, G. Melquiond, Emulation of FMA and correctly rounded sums, IEEE
+    Transactions on Computers 57, 2008.)
+    """
+    near = ops.convert(x, FLOAT32)
+    back, bits = ops.convert(near, FLOAT64), ops.bitcast(near, UINT32)
+    one = ops.constant(1, UINT32)
+    outside = ops.gt(ops.abs(back), ops.abs(x))
+    bits = ops.select(outside, ops.sub(bits, one), bits)
+    odd = ops.select(ops.ne(back, x), ops.or_(bits, one), bits)
+    return ops.bitcast(odd, FLOAT32)
 
 
 def convert_element_type(operand: ArrayLike, new_dtype: DtypeLike) -> Array:
@@ -104,6 +161,7 @@ class ReducePrecision(Unary):
     mantissa_bits: int
 
     takes = FLOAT
+    reads_bits = True
 
     def abstract(self, *avals: ShapedArray) -> ShapedArray:
         if self.exponent_bits < 1 or self.mantissa_bits < 0:
@@ -140,6 +198,30 @@ class ReducePrecision(Unary):
             size = xp.where(size < number((bias - narrow + 1) << mantissa), number(0), size)
         return xp.where(x != x, x, (sign | size).astype(as_bits).view(x.dtype))
 
+    def element(self, ops: ScalarOps[V], x: V) -> V:
+        dtype = ops.dtype(x)
+        as_bits = np.dtype(f"u{dtype.itemsize}")
+        mantissa = dtypes.finfo(dtype).nmant
+        exponent = 8 * dtype.itemsize - 1 - mantissa
+
+        def number(value: int) -> V:
+            return ops.constant(value, as_bits)
+
+        size = ops.bitcast(ops.abs(x), as_bits)
+        dropped = mantissa - self.mantissa_bits
+        if dropped > 0:
+            last = ops.and_(ops.shr(size, number(dropped)), number(1))
+            size = ops.add(size, ops.add(last, number((1 << (dropped - 1)) - 1)))
+            size = ops.and_(size, number((1 << (8 * dtype.itemsize)) - (1 << dropped)))
+        if self.exponent_bits < exponent:
+            bias, narrow = (1 << (exponent - 1)) - 1, (1 << (self.exponent_bits - 1)) - 1
+            infinity = number(((1 << exponent) - 1) << mantissa)
+            too_large = ops.ge(size, number((bias + narrow + 1) << mantissa))
+            too_small = ops.lt(size, number((bias - narrow + 1) << mantissa))
+            size = ops.select(too_large, infinity, ops.select(too_small, number(0), size))
+        rounded = ops.copysign(ops.bitcast(size, dtype), x)
+        return ops.select(ops.ne(x, x), x, rounded)
+
     def derive(self, t: Array, out: Array, x: Array) -> Array:
         return self.bind(t)
 
@@ -161,10 +243,12 @@ def reduce_precision(operand: ArrayLike, exponent_bits: int, mantissa_bits: int)
 
 @final
 @primitive("bitcast_convert_type")
-class BitcastConvertType(Primitive):
+class BitcastConvertType(PerElement):
     """The same bits read as another dtype; a difference in width becomes a last axis."""
 
     new_dtype: np.dtype[Any]
+
+    reads_bits = True
 
     def abstract(self, *avals: ShapedArray) -> ShapedArray:
         (x,) = avals
@@ -197,6 +281,11 @@ class BitcastConvertType(Primitive):
             return rows.view(self.new_dtype)
         # A copy, since what is aligned for narrow numbers may not be so for wide ones.
         return xp.array(x, order="C").view(self.new_dtype).reshape(x.shape[:-1])
+
+    def element(self, ops: ScalarOps[V], x: V) -> Any:
+        if ops.dtype(x).itemsize != self.new_dtype.itemsize or self.new_dtype not in COMPUTED:
+            return NotImplemented
+        return ops.bitcast(x, self.new_dtype)
 
     def jvp(self, primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Any, Any]:
         return self.bind(*primals), ZERO
@@ -324,6 +413,9 @@ class StopGradient(Unary):
     takes = ANY
 
     def impl(self, xp: Any, x: Any) -> Any:
+        return x
+
+    def element(self, ops: ScalarOps[V], x: V) -> V:
         return x
 
     def jvp(self, primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Any, Any]:

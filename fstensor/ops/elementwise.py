@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import builtins
 import enum
+import math
 from collections.abc import Sequence
 from typing import Any, final
 
@@ -16,6 +17,7 @@ from fstensor import dtypes, ops
 from fstensor.array import Array, ArrayLike, DtypeLike, lift
 from fstensor.core.aval import ShapedArray
 from fstensor.core.primitive import ZERO, Linear, Value, primitive
+from fstensor.core.scalar import ScalarOps, V
 from fstensor.core.tape import sum_of_tapes
 from fstensor.errors import DtypeError, OptionError
 from fstensor.ops.families import (
@@ -29,6 +31,7 @@ from fstensor.ops.families import (
     Elementwise,
     Kind,
     Unary,
+    apply_scalar_op,
     beside,
     binary,
     broadcast_shape,
@@ -50,6 +53,8 @@ class _JointlyLinear(Binary):
 
 class _Sum(_JointlyLinear):
     """x + y."""
+
+    scalar_op = "add"
 
     def impl(self, xp: Any, x: Any, y: Any) -> Any:
         return xp.add(x, y)
@@ -88,6 +93,7 @@ class Neg(Unary):
     """Elementwise negation, -x."""
 
     elementwise_ufunc = "negative"
+    scalar_op = "neg"
 
     takes = NUMBER
 
@@ -107,6 +113,7 @@ class Sub(_JointlyLinear):
     """Elementwise difference, x - y."""
 
     elementwise_ufunc = "subtract"
+    scalar_op = "sub"
 
     takes = NUMBER
 
@@ -140,6 +147,7 @@ class Mul(Binary):
     """Elementwise product, x y. For bools: logical and."""
 
     elementwise_ufunc = "multiply"
+    scalar_op = "mul"
 
     def impl(self, xp: Any, x: Any, y: Any) -> Any:
         return xp.multiply(x, y)
@@ -186,6 +194,12 @@ class Div(Binary):
             return xp.divide(x, y)
         return _integer_quotient(xp, x, y)
 
+    def element(self, ops: ScalarOps[V], x: V, y: V) -> V:
+        if ops.dtype(x).kind == "f":
+            return ops.div(x, y)
+        zero = ops.like(0, y)
+        return ops.select(ops.eq(y, zero), ops.not_(zero), whole_quotient(ops, x, y))
+
     def derive_x(self, t: Array, out: Array, x: Array, y: Array) -> Array:
         return div(t, y)
 
@@ -207,6 +221,16 @@ def _integer_quotient(xp: Any, x: Any, y: Any) -> Any:
     return xp.where(zero, xp.asarray(-1).astype(x.dtype), quotient).astype(x.dtype)
 
 
+def whole_quotient(ops: ScalarOps[V], x: V, y: V) -> V:
+    """The quotient of integers rounded towards zero, wrapping around; x itself for y = 0."""
+    zero = ops.eq(y, ops.like(0, y))
+    if ops.dtype(x).kind == "u":
+        return ops.div(x, ops.select(zero, ops.like(1, y), y))
+    minus = ops.eq(y, ops.like(-1, y))
+    quotient = ops.div(x, ops.select(ops.or_(zero, minus), ops.like(1, y), y))
+    return ops.select(minus, ops.neg(x), quotient)
+
+
 @final
 @primitive("rem")
 class Rem(Binary):
@@ -219,6 +243,11 @@ class Rem(Binary):
             return xp.fmod(x, y)
         zero = y == 0
         return xp.where(zero, x, xp.fmod(x, xp.where(zero, xp.ones_like(y), y))).astype(x.dtype)
+
+    def element(self, ops: ScalarOps[V], x: V, y: V) -> V:
+        if ops.dtype(x).kind == "f":
+            return ops.rem(x, y)
+        return ops.sub(x, ops.mul(whole_quotient(ops, x, y), y))
 
     def derive_x(self, t: Array, out: Array, x: Array, y: Array) -> Array:
         return t
@@ -238,6 +267,7 @@ class Max(Binary):
     """
 
     elementwise_ufunc = "maximum"
+    scalar_op = "max"
 
     def impl(self, xp: Any, x: Any, y: Any) -> Any:
         return xp.maximum(x, y)
@@ -258,6 +288,7 @@ class Min(Binary):
     """
 
     elementwise_ufunc = "minimum"
+    scalar_op = "min"
 
     def impl(self, xp: Any, x: Any, y: Any) -> Any:
         return xp.minimum(x, y)
@@ -291,6 +322,10 @@ class Clamp(Elementwise):
             return xp.minimum(xp.maximum(x, low), high)
         return xp.clip(x, low, high)
 
+    def element(self, ops: ScalarOps[V], low: V, x: V, high: V) -> V:
+        above = apply_scalar_op(ops, "max", x, low)
+        return apply_scalar_op(ops, "min", above, high)
+
     def tangent(self, i: int, t: Array, out: Array, *args: Value) -> Array:
         low, x, high = args
         lt, gt = ops.logical.lt, ops.logical.gt
@@ -319,9 +354,22 @@ class NextAfter(Binary):
     """Elementwise next float after x in the direction of y."""
 
     takes = FLOAT
+    reads_bits = True
 
     def impl(self, xp: Any, x: Any, y: Any) -> Any:
         return xp.nextafter(x, y)
+
+    def element(self, ops: ScalarOps[V], x: V, y: V) -> V:
+        as_bits = np.dtype(f"i{ops.dtype(x).itemsize}")
+        zero, one = ops.like(0, x), ops.constant(1, as_bits)
+        bits = ops.bitcast(x, as_bits)  # grows with the size of x
+        outward = ops.eq(ops.gt(y, x), ops.gt(x, zero))
+        moved = ops.select(outward, ops.add(bits, one), ops.sub(bits, one))
+        from_zero = ops.copysign(ops.bitcast(one, ops.dtype(x)), y)
+        moved = ops.select(ops.eq(x, zero), from_zero, ops.bitcast(moved, ops.dtype(x)))
+        moved = ops.select(ops.eq(x, y), y, moved)
+        comparable = ops.and_(ops.eq(x, x), ops.eq(y, y))
+        return ops.select(comparable, moved, ops.add(x, y))
 
 
 _nextafter = binary(NextAfter)
@@ -341,6 +389,13 @@ class Sign(Unary):
 
     def impl(self, xp: Any, x: Any) -> Any:
         return xp.sign(x)
+
+    def element(self, ops: ScalarOps[V], x: V) -> V:
+        zero, one = ops.like(0, x), ops.like(1, x)
+        if ops.dtype(x).kind == "u":
+            return ops.min(x, one)
+        below = ops.select(ops.lt(x, zero), ops.like(-1, x), ops.add(x, zero))  # NaN, or 0 from -0
+        return ops.select(ops.gt(x, zero), one, below)
 
     def derive(self, t: Array, out: Array, x: Array) -> Value:
         """Constant between jumps; of a complex number only what turns it shows.
@@ -366,6 +421,9 @@ class Floor(Discrete):
     def impl(self, xp: Any, x: Any) -> Any:
         return xp.floor(x)
 
+    def element(self, ops: ScalarOps[V], x: V) -> V:
+        return ops.floor(x) if ops.dtype(x).kind == "f" else x
+
 
 @final
 @primitive("ceil")
@@ -376,6 +434,9 @@ class Ceil(Discrete):
 
     def impl(self, xp: Any, x: Any) -> Any:
         return xp.ceil(x)
+
+    def element(self, ops: ScalarOps[V], x: V) -> V:
+        return ops.ceil(x) if ops.dtype(x).kind == "f" else x
 
 
 class RoundingMethod(enum.IntEnum):
@@ -401,6 +462,13 @@ class Round(Discrete):
         whole = xp.trunc(x)
         far = xp.abs(x - whole) >= 0.5
         return whole + xp.copysign(far.astype(x.dtype), x)
+
+    def element(self, ops: ScalarOps[V], x: V) -> V:
+        if self.rounding_method == RoundingMethod.TO_NEAREST_EVEN:
+            return ops.rint(x)
+        whole = ops.trunc(x)
+        far = ops.ge(ops.abs(ops.sub(x, whole)), ops.like(0.5, x))
+        return ops.add(whole, ops.copysign(ops.select(far, ops.like(1, x), ops.like(0, x)), x))
 
 
 def round(x: ArrayLike, rounding_method: RoundingMethod = RoundingMethod.AWAY_FROM_ZERO) -> Array:
@@ -430,6 +498,9 @@ class IsFinite(Discrete):
     def impl(self, xp: Any, x: Any) -> Any:
         return xp.isfinite(x)
 
+    def element(self, ops: ScalarOps[V], x: V) -> V:
+        return ops.lt(ops.abs(x), ops.like(math.inf, x))
+
 
 @final
 @primitive("abs")
@@ -443,6 +514,9 @@ class Abs(Unary):
 
     def impl(self, xp: Any, x: Any) -> Any:
         return xp.abs(x)
+
+    def element(self, ops: ScalarOps[V], x: V) -> V:
+        return x if ops.dtype(x).kind == "u" else ops.abs(x)
 
     def derive(self, t: Array, out: Array, x: Array) -> Array:
         if dtypes.is_complex(x.dtype):
@@ -493,6 +567,21 @@ class IntegerPow(Unary):
             square = xp.square(square) if n else square
         return xp.reciprocal(out) if self.y < 0 else out
 
+    def element(self, ops: ScalarOps[V], x: V) -> V:
+        one = ops.like(1, x)
+        n = builtins.abs(self.y)
+        if n > _LONGEST_PRODUCT and ops.dtype(x).kind == "f":
+            return ops.elementary("pow", x, ops.like(self.y, x))
+        out, square = None, x
+        while n:
+            if n & 1:
+                out = square if out is None else ops.mul(out, square)
+            n >>= 1
+            square = ops.mul(square, square) if n else square
+        if out is None:
+            return one
+        return ops.div(one, out) if self.y < 0 else out
+
     def derive(self, t: Array, out: Array, x: Array) -> Value:
         if self.y == 0:
             return ZERO
@@ -524,6 +613,9 @@ class Square(Unary):
     def impl(self, xp: Any, x: Any) -> Any:
         return xp.square(x)
 
+    def element(self, ops: ScalarOps[V], x: V) -> V:
+        return ops.mul(x, x)
+
     def derive(self, t: Array, out: Array, x: Array) -> Array:
         return mul(t, mul(constant(2, x), x))
 
@@ -534,6 +626,7 @@ class Sqrt(Unary):
     """Elementwise square root; NaN for negative reals. Its slope is infinite at 0."""
 
     elementwise_ufunc = "sqrt"
+    scalar_op = "sqrt"
 
     takes = INEXACT
 
@@ -549,6 +642,8 @@ class Sqrt(Unary):
 class Rsqrt(Unary):
     """Elementwise 1 / sqrt(x); infinite at 0."""
 
+    scalar_op = "rsqrt"
+
     takes = INEXACT
 
     def impl(self, xp: Any, x: Any) -> Any:
@@ -562,6 +657,8 @@ class Rsqrt(Unary):
 @primitive("cbrt")
 class Cbrt(Unary):
     """Elementwise real cube root, with the sign of x. Its slope is infinite at 0."""
+
+    scalar_op = "cbrt"
 
     takes = FLOAT
 
@@ -594,6 +691,9 @@ class Pow(Binary):
 
     def impl(self, xp: Any, x: Any, y: Any) -> Any:
         return xp.power(x, y.astype(x.dtype, copy=False))
+
+    def element(self, ops: ScalarOps[V], x: V, y: V) -> V:
+        return ops.elementary("pow", x, ops.convert(y, ops.dtype(x)))
 
     def derive_x(self, t: Array, out: Array, x: Array, y: Array) -> Array:
         y = ops.convert.convert_element_type(y, x.dtype)

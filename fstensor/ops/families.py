@@ -11,7 +11,7 @@ from fstensor import dtypes, ops
 from fstensor.array import Array, ArrayLike, lift
 from fstensor.core.aval import ShapedArray
 from fstensor.core.primitive import ZERO, Linear, MappedAxis, Primitive, Value
-from fstensor.core.scalar import ScalarOps, V
+from fstensor.core.scalar import BINARY, BOOL, COMPARISONS, COMPUTED, UNARY, ScalarOps, V
 from fstensor.errors import DtypeError, ShapeError
 
 
@@ -79,7 +79,47 @@ def unbroadcast(ct: Array, arg: Linear) -> Array:
     return ops.shape.reshape(ops.reduce.reduce_sum(ct, axes), arg.shape)
 
 
-class Elementwise(Primitive):
+class PerElement(Primitive):
+    """An operation whose result has each element from one element of each operand."""
+
+    # The operation of `ScalarOps` that it is, where it is a single one.
+    scalar_op: ClassVar[str] = ""
+    # Whether the bits of operands count, so that no float can stand for one of another width.
+    reads_bits: ClassVar[bool] = False
+
+    def lower(self, ops: ScalarOps[V], *args: V) -> Any:
+        """One element of the result from one of each operand, in the vocabulary of kernels.
+
+        NotImplemented where there is no such form for these dtypes: then `impl` is called between
+        compiled parts. Floats of 16 bits come and go as float32, unless `reads_bits`.
+        """
+        if any(ops.dtype(x) not in COMPUTED for x in args):
+            return NotImplemented
+        return self.element(ops, *args)
+
+    def element(self, ops: ScalarOps[V], *args: V) -> Any:
+        """`lower`, for operands of the dtypes of arithmetic."""
+        return apply_scalar_op(ops, self.scalar_op, *args) if self.scalar_op else NotImplemented
+
+
+# Bools add and multiply as truth values.
+_OF_BOOLS = {"add": "or", "mul": "and", "max": "or", "min": "and"}
+
+
+def apply_scalar_op(ops: ScalarOps[V], name: str, *args: V) -> V:
+    """The operation of `ScalarOps` that has this name in one of its tables."""
+    if ops.dtype(args[0]) == BOOL:
+        name = _OF_BOOLS.get(name, name)
+    if name in UNARY:
+        return ops.unary(name, *args)
+    if name in BINARY:
+        return ops.binary(name, *args)
+    if name in COMPARISONS:
+        return ops.compare(name, *args)
+    return ops.elementary(name, *args)
+
+
+class Elementwise(PerElement):
     """A function of scalars, applied to each element.
 
     Operands have one dtype; their shapes are equal up to axes of size 1 and scalars, which
@@ -99,14 +139,6 @@ class Elementwise(Primitive):
         return ShapedArray(
             broadcast_shape(self.name, avals), result, weak and not dtypes.is_bool(result)
         )
-
-    def lower(self, ops: ScalarOps[V], *args: V) -> Any:
-        """One element of the result from one of each operand, in the vocabulary of kernels.
-
-        NotImplemented where there is no such form for these dtypes: then `impl` is called between
-        compiled parts. Floats of 16 bits come and go as float32.
-        """
-        return NotImplemented
 
     def tangent(self, i: int, t: Array, out: Array, *args: Value) -> Value:
         """The part of the output's tangent that comes from the tangent `t` of operand `i`."""

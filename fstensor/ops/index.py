@@ -12,6 +12,7 @@ import numpy as np
 from fstensor import dtypes, ops
 from fstensor.array import Array, ArrayLike, lift, normalize_axis
 from fstensor.config import config
+from fstensor.core.affine import Index
 from fstensor.core.aval import ShapedArray
 from fstensor.core.primitive import Linear, MappedAxis, Primitive, Value, primitive
 from fstensor.errors import ArgumentError, DtypeError, OutOfBoundsError, ShapeError
@@ -52,6 +53,11 @@ class Slice(Structural):
         if self.strides is None:
             return x[tuple(map(builtins.slice, self.start_indices, self.limit_indices))]
         return x[tuple(map(builtins.slice, self.start_indices, self.limit_indices, self.strides))]
+
+    def source_index(self, index: Index, x: ShapedArray) -> Index:
+        steps = self.strides or (1,) * x.ndim
+        places = zip(index, steps, self.start_indices, strict=True)
+        return tuple([i * step + start for i, step, start in places])
 
     def transpose(self, ct: Array, x: Value) -> Sequence[Value]:
         strides = self.strides or (1,) * x.ndim

@@ -10,7 +10,8 @@ import numpy as np
 from fstensor import dtypes, ops
 from fstensor.array import Array, ArrayLike, lift
 from fstensor.core.aval import ShapedArray
-from fstensor.core.primitive import ZERO, Linear, MappedAxis, Primitive, Value, primitive
+from fstensor.core.primitive import ZERO, Linear, MappedAxis, Value, primitive
+from fstensor.core.scalar import BOOL, ScalarOps, V
 from fstensor.errors import DtypeError, ShapeError
 from fstensor.ops.families import (
     ANY,
@@ -20,6 +21,7 @@ from fstensor.ops.families import (
     Discrete,
     Elementwise,
     Kind,
+    PerElement,
     binary,
     check_same_dtype,
     unary,
@@ -32,6 +34,8 @@ from fstensor.ops.shape import expand_dims, moveaxis, stretch, zeros_of
 class Eq(Comparison):
     """Elementwise x = y."""
 
+    scalar_op = "eq"
+
     takes = ANY
 
     def impl(self, xp: Any, x: Any, y: Any) -> Any:
@@ -42,6 +46,8 @@ class Eq(Comparison):
 @primitive("ne")
 class Ne(Comparison):
     """Elementwise x != y; true where either is NaN."""
+
+    scalar_op = "ne"
 
     takes = ANY
 
@@ -54,6 +60,8 @@ class Ne(Comparison):
 class Lt(Comparison):
     """Elementwise x < y."""
 
+    scalar_op = "lt"
+
     takes = ORDERED
 
     def impl(self, xp: Any, x: Any, y: Any) -> Any:
@@ -64,6 +72,8 @@ class Lt(Comparison):
 @primitive("le")
 class Le(Comparison):
     """Elementwise x <= y."""
+
+    scalar_op = "le"
 
     takes = ORDERED
 
@@ -76,6 +86,8 @@ class Le(Comparison):
 class Gt(Comparison):
     """Elementwise x > y."""
 
+    scalar_op = "gt"
+
     takes = ORDERED
 
     def impl(self, xp: Any, x: Any, y: Any) -> Any:
@@ -86,6 +98,8 @@ class Gt(Comparison):
 @primitive("ge")
 class Ge(Comparison):
     """Elementwise x >= y."""
+
+    scalar_op = "ge"
 
     takes = ORDERED
 
@@ -106,6 +120,8 @@ ge = binary(Ge)
 class And(Discrete):
     """Elementwise and: of truth values, or of each bit of integers."""
 
+    scalar_op = "and"
+
     takes = BITS
 
     def impl(self, xp: Any, x: Any, y: Any) -> Any:
@@ -116,6 +132,8 @@ class And(Discrete):
 @primitive("or")
 class Or(Discrete):
     """Elementwise or: of truth values, or of each bit of integers."""
+
+    scalar_op = "or"
 
     takes = BITS
 
@@ -128,6 +146,8 @@ class Or(Discrete):
 class Xor(Discrete):
     """Elementwise exclusive or: of truth values, or of each bit of integers."""
 
+    scalar_op = "xor"
+
     takes = BITS
 
     def impl(self, xp: Any, x: Any, y: Any) -> Any:
@@ -138,6 +158,8 @@ class Xor(Discrete):
 @primitive("not")
 class Not(Discrete):
     """Elementwise negation: of truth values, or of each bit of integers."""
+
+    scalar_op = "not"
 
     takes = BITS
 
@@ -166,6 +188,10 @@ class ShiftLeft(Discrete):
         inside, places = _places(xp, x, y)
         return xp.where(inside, xp.left_shift(x, places), xp.zeros_like(x))
 
+    def element(self, ops: ScalarOps[V], x: V, y: V) -> V:
+        inside, places = _places_of(ops, x, y)
+        return ops.select(inside, ops.shl(x, places), ops.like(0, x))
+
 
 @final
 @primitive("shift_right_arithmetic")
@@ -184,6 +210,13 @@ class ShiftRightArithmetic(Discrete):
         places = xp.where(inside, places, xp.full_like(y, 8 * x.dtype.itemsize - 1))
         return xp.right_shift(x.view(signed), places.astype(signed)).view(x.dtype)
 
+    def element(self, ops: ScalarOps[V], x: V, y: V) -> V:
+        signed = np.dtype(f"i{ops.dtype(x).itemsize}")
+        inside, places = _places_of(ops, x, y)
+        places = ops.select(inside, places, ops.like(8 * signed.itemsize - 1, y))
+        shifted = ops.shr(ops.bitcast(x, signed), ops.bitcast(places, signed))
+        return ops.bitcast(shifted, ops.dtype(x))
+
 
 @final
 @primitive("shift_right_logical")
@@ -201,6 +234,20 @@ class ShiftRightLogical(Discrete):
         shifted = xp.right_shift(x.view(unsigned), places.astype(unsigned)).view(x.dtype)
         return xp.where(inside, shifted, xp.zeros_like(x))
 
+    def element(self, ops: ScalarOps[V], x: V, y: V) -> V:
+        unsigned = np.dtype(f"u{ops.dtype(x).itemsize}")
+        inside, places = _places_of(ops, x, y)
+        shifted = ops.shr(ops.bitcast(x, unsigned), ops.bitcast(places, unsigned))
+        return ops.select(inside, ops.bitcast(shifted, ops.dtype(x)), ops.like(0, x))
+
+
+def _places_of(ops: ScalarOps[V], x: V, y: V) -> tuple[V, V]:
+    """`_places`, of one element: negative shifts are large ones, read without sign."""
+    size = ops.dtype(x).itemsize
+    unsigned = np.dtype(f"u{size}")
+    inside = ops.lt(ops.bitcast(y, unsigned), ops.constant(8 * size, unsigned))
+    return inside, ops.select(inside, y, ops.like(0, y))
+
 
 def _places(xp: Any, x: Any, y: Any) -> tuple[Any, Any]:
     """Where the shift `y` is less than the width of `x`, and it, replaced by 0 elsewhere."""
@@ -213,6 +260,8 @@ def _places(xp: Any, x: Any, y: Any) -> tuple[Any, Any]:
 class PopulationCount(Discrete):
     """Elementwise number of bits that are set."""
 
+    scalar_op = "popcount"
+
     takes = WHOLE_BYTES
 
     def impl(self, xp: Any, x: Any) -> Any:
@@ -223,6 +272,8 @@ class PopulationCount(Discrete):
 @primitive("clz")
 class Clz(Discrete):
     """Elementwise number of leading zero bits."""
+
+    scalar_op = "clz"
 
     takes = WHOLE_BYTES
 
@@ -270,7 +321,7 @@ clz = unary(Clz)
 
 @final
 @primitive("select_n")
-class SelectN(Primitive):
+class SelectN(PerElement):
     """Elementwise choice among cases by an integer, or of two by a bool, false first.
 
     The cases have one shape and dtype; `which` has their shape or is a scalar.
@@ -307,6 +358,17 @@ class SelectN(Primitive):
         out = cases[0]
         for i, case in enumerate(cases[1:], 1):
             out = xp.where(which >= i, case, out)
+        return out
+
+    def element(self, ops: ScalarOps[V], which: V, *cases: V) -> V:
+        dtype = ops.dtype(which)
+        if dtype == BOOL:
+            return ops.select(which, cases[-1], cases[0])
+        if len(cases) == 2:
+            return ops.select(ops.ne(which, ops.like(0, which)), cases[1], cases[0])
+        out = cases[0]
+        for i, case in enumerate(cases[1 : 1 + np.iinfo(dtype).max], 1):
+            out = ops.select(ops.ge(which, ops.like(i, which)), case, out)
         return out
 
     def jvp(self, primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Any, Any]:

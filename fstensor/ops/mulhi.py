@@ -8,6 +8,7 @@ import numpy as np
 
 from fstensor import dtypes
 from fstensor.core.primitive import primitive
+from fstensor.core.scalar import INT64, UINT64, ScalarOps, V
 from fstensor.ops.families import INTEGER, Discrete, binary
 
 
@@ -26,6 +27,14 @@ class MulHi(Discrete):
         product = x.astype(wide) * y.astype(wide)
         return (product >> xp.asarray(bits, wide)).astype(x.dtype)
 
+    def element(self, ops: ScalarOps[V], x: V, y: V) -> V:
+        dtype = ops.dtype(x)
+        if dtype.itemsize == 8:
+            return _upper_half_of_two_longs(ops, x, y)
+        wide = INT64 if dtype.kind == "i" else UINT64
+        product = ops.mul(ops.convert(x, wide), ops.convert(y, wide))
+        return ops.convert(ops.shr(product, ops.constant(8 * dtype.itemsize, wide)), dtype)
+
 
 def _upper_half_of_longs(xp: Any, x: Any, y: Any) -> Any:
     """From products of halves of 32 bits, which 64 bits hold together with a carry."""
@@ -40,6 +49,23 @@ def _upper_half_of_longs(xp: Any, x: Any, y: Any) -> Any:
         zero = xp.asarray(0, np.uint64)
         upper = upper - xp.where(x < 0, b, zero) - xp.where(y < 0, a, zero)
     return upper.astype(x.dtype)
+
+
+def _upper_half_of_two_longs(ops: ScalarOps[V], x: V, y: V) -> V:
+    """`_upper_half_of_longs`, of one element."""
+    half, low = ops.constant(32, UINT64), ops.constant(2**32 - 1, UINT64)
+    a, b = ops.bitcast(x, UINT64), ops.bitcast(y, UINT64)
+    a1, a0, b1, b0 = ops.shr(a, half), ops.and_(a, low), ops.shr(b, half), ops.and_(b, low)
+    middle = ops.add(ops.mul(a1, b0), ops.shr(ops.mul(a0, b0), half))
+    other = ops.add(ops.mul(a0, b1), ops.and_(middle, low))
+    upper = ops.add(ops.mul(a1, b1), ops.add(ops.shr(middle, half), ops.shr(other, half)))
+    if ops.dtype(x).kind == "i":
+        # The sign bit spread over all bits: a mask of what is subtracted.
+        places = ops.constant(63, INT64)
+        x_sign, y_sign = (ops.bitcast(ops.shr(z, places), UINT64) for z in (x, y))
+        excess = ops.add(ops.and_(x_sign, b), ops.and_(y_sign, a))
+        upper = ops.sub(upper, excess)
+    return ops.bitcast(upper, ops.dtype(x))
 
 
 mulhi = binary(MulHi)

@@ -32,6 +32,8 @@ class Reduction(Primitive):
     axes: tuple[int, ...]
     takes: ClassVar[Kind] = NUMERIC
     result_is_apart = True
+    # The operation of `core.scalar` that combines two elements. "" where there is none.
+    combines_by: ClassVar[str] = ""
 
     def abstract(self, x: ShapedArray) -> ShapedArray:
         self.takes.check(self.name, x)
@@ -65,6 +67,7 @@ class ReduceSum(Reduction):
     """Sum over `axes`. For bools: logical or."""
 
     axes: tuple[int, ...]
+    combines_by = "add"
 
     def impl(self, xp: Any, x: Any) -> Any:
         return x.sum(self.axes, wide_accumulator(x.dtype)).astype(x.dtype, copy=False)
@@ -87,6 +90,7 @@ class ReduceProd(Reduction):
     """
 
     axes: tuple[int, ...]
+    combines_by = "mul"
 
     def impl(self, xp: Any, x: Any) -> Any:
         return x.prod(self.axes, wide_accumulator(x.dtype)).astype(x.dtype, copy=False)
@@ -146,6 +150,7 @@ class ReduceMax(Extremum):
     """Maximum over `axes`. For bools: logical or."""
 
     axes: tuple[int, ...]
+    combines_by = "max"
 
     def impl(self, xp: Any, x: Any) -> Any:
         return x.max(self.axes)
@@ -157,6 +162,7 @@ class ReduceMin(Extremum):
     """Minimum over `axes`. For bools: logical and."""
 
     axes: tuple[int, ...]
+    combines_by = "min"
 
     def impl(self, xp: Any, x: Any) -> Any:
         return x.min(self.axes)
@@ -184,6 +190,7 @@ class ReduceAnd(Reduction):
     """Bitwise and over `axes`; all bits set when there are no elements."""
 
     axes: tuple[int, ...]
+    combines_by = "and"
     takes = BITS
 
     def impl(self, xp: Any, x: Any) -> Any:
@@ -196,6 +203,7 @@ class ReduceOr(Reduction):
     """Bitwise or over `axes`; no bit set when there are no elements."""
 
     axes: tuple[int, ...]
+    combines_by = "or"
     takes = BITS
 
     def impl(self, xp: Any, x: Any) -> Any:
@@ -208,6 +216,7 @@ class ReduceXor(Reduction):
     """Bitwise exclusive or over `axes`; no bit set when there are no elements."""
 
     axes: tuple[int, ...]
+    combines_by = "xor"
     takes = BITS
 
     def impl(self, xp: Any, x: Any) -> Any:

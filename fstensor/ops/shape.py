@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -19,6 +19,7 @@ from fstensor.array import (
     normalize_axes,
     normalize_axis,
 )
+from fstensor.core.affine import Affine, Index, flat
 from fstensor.core.aval import ShapedArray
 from fstensor.core.primitive import MappedAxis, Primitive, Value, primitive
 from fstensor.core.tape import zero_tapes
@@ -70,6 +71,12 @@ class BroadcastInDim(Structural):
             spread[d] = n
         x = x.reshape(spread)
         return x if x.shape == self.shape else xp.broadcast_to(x, self.shape)
+
+    def source_index(self, index: Index, x: ShapedArray) -> Index:
+        dims = self.broadcast_dimensions
+        return tuple(
+            [index[d] if n != 1 else Affine(0) for n, d in zip(x.shape, dims, strict=True)]
+        )
 
     def transpose(self, ct: Array, x: Value) -> Sequence[Value]:
         dims = self.broadcast_dimensions
@@ -157,6 +164,16 @@ class Reshape(Structural):
     def impl(self, xp: Any, x: Any) -> Any:
         return x.reshape(self.new_sizes)
 
+    def source_index(self, index: Index, x: ShapedArray) -> Index | None:
+        found: list[Affine] = []
+        for old, new in _equal_parts(x.shape, self.new_sizes):
+            long = [i for i in old if x.shape[i] != 1]
+            if len(long) > 1:
+                return None  # one index would have to be divided into several
+            where = flat([index[i] for i in new], [self.new_sizes[i] for i in new])
+            found += [where if i in long else Affine(0) for i in old]
+        return tuple(found)
+
     def transpose(self, ct: Array, x: Value) -> Sequence[Value]:
         return [reshape(ct, x.shape)]
 
@@ -164,6 +181,27 @@ class Reshape(Structural):
         self, axis: MappedAxis, args: Sequence[Value], dims: Sequence[int | None]
     ) -> tuple[Any, int]:
         return Reshape((axis.size, *self.new_sizes)).bind(moveaxis(args[0], dims[0], 0)), 0
+
+
+def _equal_parts(
+    old: tuple[int, ...], new: tuple[int, ...]
+) -> Iterator[tuple[list[int], list[int]]]:
+    """The shortest runs of axes of two shapes that hold equally many elements, in order."""
+    i = j = 0
+    while i < len(old) or j < len(new):
+        a: list[int] = []
+        b: list[int] = []
+        m = n = 1
+        while not (a or b) or m != n:
+            if (m <= n and i < len(old)) or j == len(new):
+                m *= old[i]
+                a.append(i)
+                i += 1
+            else:
+                n *= new[j]
+                b.append(j)
+                j += 1
+        yield a, b
 
 
 def reshape(
@@ -202,6 +240,9 @@ class Transpose(Structural):
 
     def impl(self, xp: Any, x: Any) -> Any:
         return x.transpose(self.permutation)
+
+    def source_index(self, index: Index, x: ShapedArray) -> Index:
+        return tuple([index[i] for i in np.argsort(self.permutation).tolist()])
 
     def transpose(self, ct: Array, x: Value) -> Sequence[Value]:
         return [transpose(ct, tuple(np.argsort(self.permutation).tolist()))]
@@ -250,6 +291,10 @@ class Squeeze(Structural):
 
     def impl(self, xp: Any, x: Any) -> Any:
         return xp.squeeze(x, self.dimensions)
+
+    def source_index(self, index: Index, x: ShapedArray) -> Index:
+        kept = iter(index)
+        return tuple([Affine(0) if i in self.dimensions else next(kept) for i in range(x.ndim)])
 
     def transpose(self, ct: Array, x: Value) -> Sequence[Value]:
         return [expand_dims(ct, self.dimensions)]

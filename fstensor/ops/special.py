@@ -9,17 +9,20 @@ Tables whose source is not named were made for this file: they interpolate the f
 
 from __future__ import annotations
 
+import functools
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 
 from fstensor import ops
 from fstensor.array import Array
 from fstensor.core.primitive import primitive
+from fstensor.core.scalar import FLOAT32, FLOAT64, ScalarOps, V
 from fstensor.ops import doubled
+from fstensor.ops.element import Element, ElementModule
 from fstensor.ops.elementwise import div, mul, neg, square, sub
 from fstensor.ops.families import FLOAT, Unary, constant, unary
 from fstensor.ops.transcendental import exp
@@ -29,6 +32,8 @@ class Special(Unary):
     """A function of one real, evaluated in float64."""
 
     takes = FLOAT
+    # Whether `evaluate` is arithmetic alone, and can be run with `ElementModule`.
+    has_scalar_form: ClassVar[bool] = True
 
     @abstractmethod
     def evaluate(self, xp: Any, x: Any) -> Any:
@@ -37,6 +42,14 @@ class Special(Unary):
     def impl(self, xp: Any, x: Any) -> Any:
         out = in_blocks(xp, self.evaluate, x.astype(np.float64).reshape(-1))
         return out.astype(x.dtype).reshape(x.shape)
+
+    def element(self, ops: ScalarOps[V], x: V) -> Any:
+        if self.scalar_op:
+            return super().element(ops, x)
+        if not self.has_scalar_form:
+            return NotImplemented
+        out = self.evaluate(ElementModule(ops), Element(ops, ops.convert(x, FLOAT64)))
+        return ops.convert(out.value, ops.dtype(x))
 
 
 # Many steps over vectors of this size stay in the processor's cache.
@@ -60,6 +73,10 @@ def by_pieces(
 ) -> Any:
     """Each function applied to the part of the vectors under its mask; NaN where no mask holds."""
     out = xp.full_like(x, math.nan)
+    if isinstance(xp, ElementModule):
+        for mask, function in pieces:
+            out = xp.where_due(mask, functools.partial(function, xp, x, *others), out)
+        return out
     for mask, function in pieces:
         out[mask] = function(xp, x[mask], *[y[mask] for y in others])
     return out
@@ -67,6 +84,8 @@ def by_pieces(
 
 def polynomial(coefficients: Sequence[float], x: Any) -> Any:
     """The polynomial with these coefficients, highest power first, by Horner's rule."""
+    if isinstance(x, Element):
+        return x.polynomial(coefficients)
     out = coefficients[0] * x + coefficients[1]
     for c in coefficients[2:]:
         out = out * x + c
@@ -91,6 +110,8 @@ class Erf(Special):
     Shepherd and J. G. Laframboise do in Mathematics of Computation 36 (1981).
     """
 
+    scalar_op = "erf"
+
     def evaluate(self, xp: Any, x: Any) -> Any:
         size = xp.abs(x)
         inner = size <= _ERF_INNER
@@ -104,6 +125,8 @@ class Erf(Special):
 @primitive("erfc")
 class Erfc(Special):
     """Elementwise 1 - erf(x), accurate where erf(x) is near 1. Approximated as `erf` is."""
+
+    scalar_op = "erfc"
 
     def evaluate(self, xp: Any, x: Any) -> Any:
         inner = xp.abs(x) <= _ERF_INNER
@@ -182,6 +205,9 @@ class ErfInv(Special):
     M. J. Wichura, Algorithm AS 241, Applied Statistics 37 (1988).
     """
 
+    def element(self, ops: ScalarOps[V], x: V) -> Any:
+        return _erf_inv_single(ops, x) if ops.dtype(x) == FLOAT32 else super().element(ops, x)
+
     def evaluate(self, xp: Any, x: Any) -> Any:
         size = xp.abs(x)
         inner = size <= 0.85
@@ -217,6 +243,34 @@ def _quantile_near(xp: Any, r: Any) -> Any:
 
 def _quantile_far(xp: Any, r: Any) -> Any:
     return polynomial(_WICHURA_E, r - 5) / polynomial(_WICHURA_F, r - 5)
+
+
+def _erf_inv_single(ops: ScalarOps[V], x: V) -> V:
+    """In float32, with an error of two units in the last place: normal random numbers take it.
+
+    erf_inv(x) / x is smooth in w = -log(1 - x^2) near 0, and in its root far from it; this way of
+    writing it is that of M. Giles, Approximating the erfinv function, GPU Computing Gems 2, 2011.
+    """
+    one = ops.like(1, x)
+    w = ops.neg(ops.elementary("log", ops.mul(ops.sub(one, x), ops.add(one, x))))
+    near = Element(ops, ops.sub(w, ops.like(2.5, x))).polynomial(_ERF_INV_NEAR)
+    far = Element(ops, ops.sub(ops.sqrt(w), ops.like(3, x))).polynomial(_ERF_INV_FAR)
+    quotient = ops.select(ops.lt(w, ops.like(5, x)), near.value, far.value)
+    end = ops.eq(ops.abs(x), one)
+    return ops.mul(x, ops.select(end, ops.like(math.inf, x), quotient))
+
+
+# erf_inv(x) / x in w - 2.5 for w < 5, and in sqrt(w) - 3 for 5 <= w < 16: least relative error.
+# fmt: off
+_ERF_INV_NEAR = (
+    -8.791056483e-09, 2.323264432e-08, 4.661706641e-07, -3.462704759e-06, -4.963347855e-06,
+    2.183444394e-04, -1.252741878e-03, -4.177386781e-03, 0.2466402862, 1.501409359,
+)
+_ERF_INV_FAR = (
+    1.28964847e-04, -3.187243667e-04, -7.662013839e-05, 1.495858067e-03, -3.586987439e-03,
+    5.683171874e-03, -7.639410062e-03, 9.44568424e-03, 1.001675087, 2.832976796,
+)
+# fmt: on
 
 
 @final
@@ -488,6 +542,8 @@ class Gamma(Special):
     pi x).
     """
 
+    has_scalar_form = False  # the logarithm of `doubled` reads a table
+
     def evaluate(self, xp: Any, x: Any) -> Any:
         near = xp.abs(x) < STIRLING_FROM
         pole = (x < 0) & (x == xp.floor(x))
@@ -513,7 +569,9 @@ def _gamma_quotient(xp: Any, x: Any) -> tuple[Any, Any]:
         factor = xp.where(k >= j + 2, x - j, 1.0)
         product, error = doubled.two_product(product, factor)
         rest = rest * factor + error
-    lowest = float(k.min()) if k.size else 2.0
+    lowest = -STIRLING_FROM
+    if not isinstance(k, Element):
+        lowest = float(k.min()) if k.size else 2.0
     for j in range(2 - int(lowest)):
         factor = xp.where(k < 2 - j, x + j if j else x, 1.0)
         product, error = doubled.two_product(product, factor)

@@ -17,6 +17,7 @@ class Exp(Unary):
     """Elementwise exponential function."""
 
     elementwise_ufunc = "exp"
+    scalar_op = "exp"
 
     takes = INEXACT
 
@@ -33,6 +34,7 @@ class Log(Unary):
     """Elementwise natural logarithm; NaN for negative reals, -inf at 0."""
 
     elementwise_ufunc = "log"
+    scalar_op = "log"
 
     takes = INEXACT
 
@@ -49,6 +51,7 @@ class Sin(Unary):
     """Elementwise sine, of radians."""
 
     elementwise_ufunc = "sin"
+    scalar_op = "sin"
 
     takes = INEXACT
 
@@ -65,6 +68,7 @@ class Cos(Unary):
     """Elementwise cosine, of radians."""
 
     elementwise_ufunc = "cos"
+    scalar_op = "cos"
 
     takes = INEXACT
 
@@ -80,6 +84,8 @@ class Cos(Unary):
 class Exp2(Unary):
     """Elementwise 2^x."""
 
+    scalar_op = "exp2"
+
     takes = INEXACT
 
     def impl(self, xp: Any, x: Any) -> Any:
@@ -94,6 +100,8 @@ class Exp2(Unary):
 class Expm1(Unary):
     """Elementwise exp(x) - 1, accurate near 0."""
 
+    scalar_op = "expm1"
+
     takes = INEXACT
 
     def impl(self, xp: Any, x: Any) -> Any:
@@ -107,6 +115,8 @@ class Expm1(Unary):
 @primitive("log1p")
 class Log1p(Unary):
     """Elementwise log(1 + x), accurate near 0."""
+
+    scalar_op = "log1p"
 
     takes = INEXACT
 
@@ -130,6 +140,8 @@ class Log1p(Unary):
 class Logistic(Unary):
     """Elementwise 1 / (1 + exp(-x))."""
 
+    scalar_op = "logistic"
+
     takes = INEXACT
 
     def impl(self, xp: Any, x: Any) -> Any:
@@ -148,6 +160,8 @@ class Logistic(Unary):
 class Tan(Unary):
     """Elementwise tangent, of radians."""
 
+    scalar_op = "tan"
+
     takes = INEXACT
 
     def impl(self, xp: Any, x: Any) -> Any:
@@ -161,6 +175,8 @@ class Tan(Unary):
 @primitive("asin")
 class Asin(Unary):
     """Elementwise arc sine, in radians; NaN for reals outside [-1, 1]."""
+
+    scalar_op = "asin"
 
     takes = INEXACT
 
@@ -176,6 +192,8 @@ class Asin(Unary):
 class Acos(Unary):
     """Elementwise arc cosine, in radians; NaN for reals outside [-1, 1]."""
 
+    scalar_op = "acos"
+
     takes = INEXACT
 
     def impl(self, xp: Any, x: Any) -> Any:
@@ -189,6 +207,8 @@ class Acos(Unary):
 @primitive("atan")
 class Atan(Unary):
     """Elementwise arc tangent, in radians."""
+
+    scalar_op = "atan"
 
     takes = INEXACT
 
@@ -207,6 +227,8 @@ class Atan2(Binary):
     The first operand is the point's second coordinate, as in atan(x / y). NaN slopes at the origin.
     """
 
+    scalar_op = "atan2"
+
     takes = FLOAT
 
     def impl(self, xp: Any, x: Any, y: Any) -> Any:
@@ -224,6 +246,8 @@ class Atan2(Binary):
 class Sinh(Unary):
     """Elementwise hyperbolic sine."""
 
+    scalar_op = "sinh"
+
     takes = INEXACT
 
     def impl(self, xp: Any, x: Any) -> Any:
@@ -237,6 +261,8 @@ class Sinh(Unary):
 @primitive("cosh")
 class Cosh(Unary):
     """Elementwise hyperbolic cosine."""
+
+    scalar_op = "cosh"
 
     takes = INEXACT
 
@@ -253,6 +279,7 @@ class Tanh(Unary):
     """Elementwise hyperbolic tangent."""
 
     elementwise_ufunc = "tanh"
+    scalar_op = "tanh"
 
     takes = INEXACT
 
@@ -269,6 +296,8 @@ class Tanh(Unary):
 class Asinh(Unary):
     """Elementwise inverse hyperbolic sine."""
 
+    scalar_op = "asinh"
+
     takes = INEXACT
 
     def impl(self, xp: Any, x: Any) -> Any:
@@ -282,6 +311,8 @@ class Asinh(Unary):
 @primitive("acosh")
 class Acosh(Unary):
     """Elementwise inverse hyperbolic cosine; NaN for reals below 1."""
+
+    scalar_op = "acosh"
 
     takes = INEXACT
 
@@ -300,6 +331,8 @@ class Acosh(Unary):
 @primitive("atanh")
 class Atanh(Unary):
     """Elementwise inverse hyperbolic tangent; NaN for reals outside [-1, 1]."""
+
+    scalar_op = "atanh"
 
     takes = INEXACT
 

@@ -7,6 +7,7 @@ from typing import Any, final
 from fstensor import ops
 from fstensor.array import Array
 from fstensor.core.primitive import primitive
+from fstensor.core.scalar import ScalarOps, V
 from fstensor.ops.elementwise import add, div, mul
 from fstensor.ops.families import INEXACT, Binary, binary, constant
 from fstensor.ops.transcendental import log, log1p
@@ -23,6 +24,13 @@ def _product(xp: Any, x: Any, y: Any, log_y: Any) -> Any:
     return xp.where((x == 0) & ~xp.isnan(y), xp.zeros_like(x), x * log_y).astype(x.dtype)
 
 
+def _product_of(ops: ScalarOps[V], x: V, y: V, log_y: V) -> V:
+    """`_product`, of one element."""
+    zero = ops.like(0, x)
+    vanishes = ops.and_(ops.eq(x, zero), ops.eq(y, y))
+    return ops.select(vanishes, zero, ops.mul(x, log_y))
+
+
 @final
 @primitive("xlogy")
 class XLogY(Binary):
@@ -32,6 +40,9 @@ class XLogY(Binary):
 
     def impl(self, xp: Any, x: Any, y: Any) -> Any:
         return _product(xp, x, y, xp.log(y))
+
+    def element(self, ops: ScalarOps[V], x: V, y: V) -> V:
+        return _product_of(ops, x, y, ops.elementary("log", y))
 
     def derive_x(self, t: Array, out: Array, x: Array, y: Array) -> Array:
         return mul(t, log(y))
@@ -49,6 +60,9 @@ class XLog1PY(Binary):
 
     def impl(self, xp: Any, x: Any, y: Any) -> Any:
         return _product(xp, x, y, xp.log1p(y))
+
+    def element(self, ops: ScalarOps[V], x: V, y: V) -> V:
+        return _product_of(ops, x, y, ops.elementary("log1p", y))
 
     def derive_x(self, t: Array, out: Array, x: Array, y: Array) -> Array:
         return mul(t, log1p(y))

@@ -37,7 +37,7 @@ from fstensor.transforms.programs import (
     ProgramPrimitive,
     check_inputs,
     program_of,
-    run,
+    run_compiled,
     trace_captured,
 )
 from fstensor.transforms.transpose import transpose_jaxpr
@@ -74,7 +74,7 @@ class Jit(ProgramPrimitive):
         return self.jaxpr.out_avals
 
     def impl(self, xp: Any, *buffers: Any) -> Any:
-        return run(self.jaxpr, xp, buffers)
+        return run_compiled(self.jaxpr, xp, buffers)
 
     def jvp(self, primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Any, Any]:
         active = tuple([t is not ZERO for t in tangents])

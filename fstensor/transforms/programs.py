@@ -14,10 +14,12 @@ import numpy as np
 from fstensor import device
 from fstensor.array import Array
 from fstensor.compiler.numpy_executor import Program
+from fstensor.config import config
 from fstensor.core import finite
 from fstensor.core.aval import ShapedArray
 from fstensor.core.jaxpr import Atom, ClosedJaxpr, Jaxpr, Literal
 from fstensor.core.primitive import Primitive
+from fstensor.core.state import state
 from fstensor.core.trace import Tracer
 from fstensor.errors import ConcretizationTypeError, JaxprTypeError
 from fstensor.transforms.make_jaxpr import trace_flat
@@ -60,8 +62,19 @@ def check_inputs(what: str, program: ClosedJaxpr, avals: Sequence[ShapedArray]) 
 
 
 def program_of(closed: ClosedJaxpr) -> Program:
-    """The program made ready to run, once."""
+    """The program made ready to run by NumPy, once."""
     return closed.derive("program", lambda: Program(closed))
+
+
+def native_program_of(closed: ClosedJaxpr) -> Program:
+    """The program compiled for this machine's processor, once."""
+
+    def compile_natively() -> Program:
+        from fstensor.compiler.native import compiled  # loads LLVM
+
+        return Program(closed, compiled)
+
+    return closed.derive("native", compile_natively)
 
 
 def run(closed: ClosedJaxpr, xp: Any, buffers: Sequence[Any]) -> list[Any]:
@@ -74,7 +87,18 @@ def runner(closed: ClosedJaxpr, xp: Any, like: Sequence[Any]) -> Callable[..., l
     if finite.is_wanted():
         home = device.home_of(like)
         return lambda *buffers: _run_checked(closed, xp, home, buffers)
+    if xp is np and state.compiled and config.executor == "llvm":
+        return native_program_of(closed).on_cpu
     return program_of(closed).function(xp, like)
+
+
+def run_compiled(closed: ClosedJaxpr, xp: Any, buffers: Sequence[Any]) -> list[Any]:
+    """As `run`, of a program that will run again: it is worth the time to compile it."""
+    before, state.compiled = state.compiled, True
+    try:
+        return runner(closed, xp, buffers)(*buffers)
+    finally:
+        state.compiled = before
 
 
 def _run_checked(

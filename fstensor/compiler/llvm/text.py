@@ -31,6 +31,7 @@ class Module:
 
     def __str__(self) -> str:
         attributes = "attributes #0 = { nounwind }"
+        attributes += "\nattributes #1 = { nounwind noinline optnone }"
         return "\n".join([*self._declared, "", *self._functions.values(), attributes, ""])
 
 
@@ -38,7 +39,8 @@ class Module:
 class Function:
     """The lines of one function, with names for its values and blocks.
 
-    parameters: their types and names, as in ["ptr noalias %x", "i64 %n"].
+    parameters: their types and names, as in ["ptr noalias %x", "i64 %n"]. quickly: LLVM shall spend
+    no time on making it fast.
     """
 
     def __init__(
@@ -48,13 +50,19 @@ class Function:
         parameters: Sequence[str],
         returns: str = "void",
         linkage: str = "internal ",
+        quickly: bool = False,
     ) -> None:
         self.module = module
         self.name = name
-        self._head = f"define {linkage}{returns} @{name}({', '.join(parameters)}) #0 {{"
+        self._head = f"define {linkage}{returns} @{name}({', '.join(parameters)}) #{int(quickly)} {{"
         self._lines: list[str] = ["entry:"]
         self._count = 0
         self.block = "entry"  # the block that lines are added to
+
+    @property
+    def length(self) -> int:
+        """How many lines there are."""
+        return len(self._lines)
 
     def name_for(self, what: str = "v") -> str:
         """A name, such as "%v12", that no other value has."""

@@ -1,0 +1,489 @@
+"""From equations to kernels: which of them are computed together, in one pass over memory.
+
+Elementwise operations and reductions join the kernel of an operand where they run over the same
+elements. Rearrangements (transposes, broadcasts, slices) are no work at all: whoever reads such a
+value reads its operand at another place. What has no form in the loop IR stays an equation, to be
+run by its primitive's `impl`.
+
+A kernel runs over a shape, and reduces some of its axes; a value in it has the whole shape, or that
+of a row: the shape without the reduced axes, which may also stand in it with size 1. Within a
+kernel a value is read only where it was computed, element by element.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias, final
+
+from fstensor.compiler.elementary import EXPANSIONS
+from fstensor.compiler.kernels import Access, Kernel, Recorder, computed
+from fstensor.core.affine import Affine, Index, flat
+from fstensor.core.jaxpr import Atom, ClosedJaxpr, Eqn, Literal, Var
+from fstensor.core.primitive import Primitive
+from fstensor.core.scalar import BOOL, ELEMENTARY, STORED
+from fstensor.ops.families import Elementwise
+from fstensor.ops.reduce import Reduction
+from fstensor.ops.shape import Iota
+
+# A kernel with more equations than this would run out of registers.
+_LARGEST = 120
+
+Shape: TypeAlias = tuple[int, ...]
+
+
+@final
+@dataclass(frozen=True)
+class Domain:
+    """What a kernel runs over: a shape, and the axes that it reduces."""
+
+    shape: Shape
+    reduced: tuple[int, ...] = ()
+
+    @property
+    def row(self) -> Shape:
+        return tuple([n for d, n in enumerate(self.shape) if d not in self.reduced])
+
+    @property
+    def kept(self) -> Shape:
+        """The shape of a row with the reduced axes in it, of size 1."""
+        return tuple([1 if d in self.reduced else n for d, n in enumerate(self.shape)])
+
+    def index_of(self, shape: Shape) -> Index | None:
+        """Where a value of the kernel with this shape has its element; None if it fits nowhere.
+
+        The loop axes are those of the rows, then the reduced ones.
+        """
+        rank = len(self.shape)
+        rows = [d for d in range(rank) if d not in self.reduced]
+        at = {d: k for k, d in enumerate([*rows, *self.reduced])}
+        whole = [Affine.axis(at[d], rank) for d in range(rank)]
+        if shape == self.shape:
+            return tuple(whole)
+        if self.reduced and shape == self.row:
+            return tuple([whole[d] for d in rows])
+        if self.reduced and shape == self.kept:
+            return tuple([Affine(0) if d in self.reduced else whole[d] for d in range(rank)])
+        return None
+
+    def joined(self, other: Domain) -> Domain | None:
+        """What both can run over; None when there is no such thing."""
+        if self == other:
+            return self
+        if self.reduced and other.reduced:
+            return None
+        wide, narrow = (self, other) if self.reduced else (other, self)
+        fits = wide.reduced and narrow.shape in (wide.shape, wide.row, wide.kept)
+        return wide if fits else None
+
+
+@final
+@dataclass
+class KernelStep:
+    """A kernel and the values that are its buffers: those it reads, then those it makes."""
+
+    kernel: Kernel
+    reads: list[Var]
+    writes: list[Var]
+
+    def __str__(self) -> str:
+        return str(self.kernel)
+
+
+@final
+@dataclass
+class HostStep:
+    """An equation that is run by its primitive's `impl`."""
+
+    eqn: Eqn
+
+    @property
+    def reads(self) -> list[Var]:
+        return [a for a in self.eqn.invars if isinstance(a, Var)]
+
+    @property
+    def writes(self) -> list[Var]:
+        return self.eqn.outvars
+
+    def __str__(self) -> str:
+        return f"host {self.eqn.primitive.name}"
+
+
+Step: TypeAlias = KernelStep | HostStep
+
+
+def fuse(closed: ClosedJaxpr) -> list[Step]:
+    """The steps of a simplified program, in an order in which they can run.
+
+    A step's buffers lie in memory in row-major order, each as large as its value.
+    """
+    return _Fusion(closed).steps()
+
+
+@final
+@dataclass(eq=False)
+class _Unit:
+    """Equations that become one step. `before`: a bit for each unit that must run earlier."""
+
+    number: int
+    eqns: list[Eqn]
+    domain: Domain | None  # None: on the host
+    before: int = 0
+    edges: list[_Edge] = field(default_factory=list)
+
+
+@final
+@dataclass(frozen=True)
+class _Edge:
+    """The use of a value that a step makes: `views` lie between it and the operand of `user`."""
+
+    value: Var
+    views: tuple[Eqn, ...]  # from the value on
+    user: Eqn
+
+
+@final
+class _Fusion:
+    def __init__(self, closed: ClosedJaxpr) -> None:
+        self.closed = closed
+        self.jaxpr = closed.jaxpr
+        self.maker = {v: e for e in self.jaxpr.eqns for v in e.outvars}
+        self.kinds = {id(e): _kind(e) for e in self.jaxpr.eqns}
+        self._make_real()
+        self.units: dict[int, _Unit] = {}
+        self.unit_of: dict[int, _Unit] = {}  # by the identity of an equation
+        for eqn in self.jaxpr.eqns:
+            if self._kind(eqn) not in ("view", "iota"):
+                self._place(eqn)
+
+    def _kind(self, eqn: Eqn) -> str:
+        return self.kinds[id(eqn)]
+
+    def _make_real(self) -> None:
+        """Rearrangements that must be made after all: results, and what is then reshaped."""
+        needed = [a for a in self.jaxpr.outvars if isinstance(a, Var)]
+        for eqn in self.jaxpr.eqns:
+            if self._kind(eqn) == "view" and _source(eqn) is None:
+                needed += [a for a in eqn.invars if isinstance(a, Var)]
+        for v in needed:
+            made_by = self.maker.get(v)
+            if made_by is not None and self._kind(made_by) in ("view", "iota"):
+                self.kinds[id(made_by)] = "copy"
+
+    def _edges(self, eqn: Eqn) -> Iterator[_Edge]:
+        """The values in memory, or of kernels, that an equation reads."""
+        for atom in eqn.invars:
+            views: list[Eqn] = []
+            while isinstance(atom, Var) and atom in self.maker:
+                made_by = self.maker[atom]
+                if self._kind(made_by) == "iota":
+                    break
+                if self._kind(made_by) != "view":
+                    yield _Edge(atom, tuple(reversed(views)), eqn)
+                    break
+                views.append(made_by)
+                atom = made_by.invars[0]
+
+    # Which equations stand together
+
+    def _place(self, eqn: Eqn) -> None:
+        """Give an equation a unit, together with those of its operands that it can join."""
+        domain = None
+        kind = self._kind(eqn)
+        if kind in ("point", "copy"):
+            domain = Domain(eqn.outvars[0].aval.shape)
+        elif kind == "reduce":
+            primitive = eqn.primitive
+            assert isinstance(primitive, Reduction)
+            domain = Domain(eqn.invars[0].aval.shape, tuple(sorted(primitive.axes)))
+        unit = _Unit(len(self.unit_of), [eqn], domain)
+        unit.edges = list(self._edges(eqn))
+        self.unit_of[id(eqn)] = self.units[unit.number] = unit
+        makers = {self._unit_of(e.value).number for e in unit.edges}
+        for n in makers:
+            unit.before |= 1 << n | self.units[n].before
+        for n in sorted(makers, reverse=True):
+            other = self.units[n]
+            if self._can_join(other, unit):
+                unit = self._join(other, unit)
+
+    def _unit_of(self, v: Var) -> _Unit:
+        return self.unit_of[id(self.maker[v])]
+
+    def _can_join(self, first: _Unit, second: _Unit) -> bool:
+        if first.domain is None or second.domain is None:
+            return False
+        if len(first.eqns) + len(second.eqns) > _LARGEST:
+            return False
+        domain = first.domain.joined(second.domain)
+        if domain is None:
+            return False
+        between = second.before & ~(1 << first.number)
+        if any(self.units[n].before >> first.number & 1 for n in _bits(between)):
+            return False  # something else needs the first, and the second needs it
+        return all(
+            self._is_read_in_place(e, domain)
+            for e in second.edges
+            if self._unit_of(e.value) is first
+        )
+
+    def _is_read_in_place(self, edge: _Edge, domain: Domain) -> bool:
+        """Whether a value is read where it is computed, in a kernel of both."""
+        shape = edge.user.outvars[0].aval.shape
+        if self._kind(edge.user) == "reduce":
+            shape = domain.shape
+        index = domain.index_of(shape)
+        own = domain.index_of(edge.value.aval.shape)
+        if index is None or own is None:
+            return False
+        last = edge.views[-1].outvars[0] if edge.views else edge.value
+        if self._kind(edge.user) == "copy":
+            found = edge.user.primitive.source_index(index, last.aval)
+            if found is None:
+                return False
+            index = found
+        elif self._kind(edge.user) != "reduce":
+            index = _stretched(index, last.aval.shape, shape)
+        for view in reversed(edge.views):
+            found = view.primitive.source_index(index, view.invars[0].aval)
+            if found is None:
+                return False
+            index = found
+        return _padded(index, len(domain.shape)) == _padded(own, len(domain.shape))
+
+    def _join(self, first: _Unit, second: _Unit) -> _Unit:
+        assert first.domain is not None
+        assert second.domain is not None
+        second.domain = first.domain.joined(second.domain)
+        second.eqns = first.eqns + second.eqns
+        second.edges = first.edges + second.edges
+        gone, stays = 1 << first.number, 1 << second.number
+        second.before = (second.before | first.before) & ~(gone | stays)
+        del self.units[first.number]
+        for e in first.eqns:
+            self.unit_of[id(e)] = second
+        for u in self.units.values():
+            if u is not second and u.before & (gone | stays):
+                u.before = (u.before & ~gone) | stays | second.before
+        return second
+
+    # Steps
+
+    def steps(self) -> list[Step]:
+        order = self._ordered()
+        wanted = {a for a in self.jaxpr.outvars if isinstance(a, Var)}
+        views: dict[int, Eqn] = {}
+        for unit in self.units.values():
+            for e in unit.edges:
+                own = self._unit_of(e.value) is unit
+                if not own or not unit.domain:
+                    wanted.add(e.value)
+        made: list[Step] = []
+        for unit in order:
+            if unit.domain is None:
+                for eqn in self._views_of(unit.eqns[0], views):
+                    made.append(HostStep(eqn))
+                made.append(HostStep(unit.eqns[0]))
+            else:
+                made.append(self._kernel(unit, wanted))
+        return made
+
+    def _views_of(self, eqn: Eqn, known: dict[int, Eqn]) -> list[Eqn]:
+        """The rearrangements that the host has to make before an equation, each once."""
+        found: list[Eqn] = []
+        for atom in eqn.invars:
+            chain: list[Eqn] = []
+            while isinstance(atom, Var) and atom in self.maker:
+                made_by = self.maker[atom]
+                if self._kind(made_by) not in ("view", "iota") or id(made_by) in known:
+                    break
+                known[id(made_by)] = made_by
+                chain.append(made_by)
+                if not made_by.invars:
+                    break
+                atom = made_by.invars[0]
+            found += reversed(chain)
+        return found
+
+    def _ordered(self) -> list[_Unit]:
+        """The units, each after those it needs, with as few changes to the host as possible."""
+        waiting = sorted(self.units.values(), key=lambda u: u.number)
+        done, order, on_host = 0, [], False
+        while waiting:
+            ready = [u for u in waiting if not u.before & ~done]
+            now = [u for u in ready if (u.domain is None) == on_host]
+            if not now:
+                on_host = not on_host
+                continue
+            for u in now:
+                order.append(u)
+                done |= 1 << u.number
+            taken = set(map(id, now))
+            waiting = [u for u in waiting if id(u) not in taken]
+        return order
+
+    def _kernel(self, unit: _Unit, wanted: set[Var]) -> KernelStep:
+        assert unit.domain is not None
+        lowering = _Lowering(self, unit)
+        outputs = [v for e in unit.eqns for v in e.outvars if v in wanted]
+        return lowering.step(outputs)
+
+
+@final
+class _Lowering:
+    """The kernel of one unit."""
+
+    def __init__(self, fusion: _Fusion, unit: _Unit) -> None:
+        assert unit.domain is not None
+        self.fusion = fusion
+        self.unit = unit
+        self.domain = unit.domain
+        rows = [n for d, n in enumerate(self.domain.shape) if d not in self.domain.reduced]
+        inner = [self.domain.shape[d] for d in self.domain.reduced]
+        self.rank = len(self.domain.shape)
+        self.kernel = Kernel(tuple(rows), tuple(inner))
+        self.record = Recorder(self.kernel)
+        self.buffers: dict[Var, int] = {}
+        self.known: dict[tuple[int, Index], int] = {}
+        self.members = {id(e) for e in unit.eqns}
+
+    def step(self, outputs: Sequence[Var]) -> KernelStep:
+        values = []
+        for v in outputs:
+            index = self.domain.index_of(v.aval.shape)
+            assert index is not None
+            values.append((v, index, self.value(v, index)))
+        reads = list(self.buffers)
+        for v, index, value in values:
+            self.record.store(self._access(v, index), value)
+        return KernelStep(self.kernel, reads, list(outputs))
+
+    def _access(self, v: Var, index: Index) -> Access:
+        number = self.buffers.get(v)
+        if number is None:
+            number = self.buffers[v] = len(self.kernel.buffers)
+            self.kernel.buffers.append(v.aval.dtype)
+        place = flat(index, v.aval.shape)
+        return Access(number, Affine(place.constant, place.strides or (0,) * self.rank))
+
+    def value(self, atom: Atom, index: Index) -> int:
+        """The instruction for an element of a value."""
+        if isinstance(atom, Literal):
+            return self.record.constant(atom.value, computed(atom.aval.dtype))
+        key = (id(atom), _padded(index, self.rank))
+        if key not in self.known:
+            self.known[key] = self._make(atom, key[1])
+        return self.known[key]
+
+    def _make(self, v: Var, index: Index) -> int:
+        eqn = self.fusion.maker.get(v)
+        if eqn is None:
+            return self.record.load(self._access(v, index))
+        kind = self.fusion._kind(eqn)
+        if kind not in ("view", "iota") and id(eqn) not in self.members:
+            return self.record.load(self._access(v, index))
+        if isinstance(eqn.primitive, Iota):
+            number = self.record.index(index[eqn.primitive.dimension])
+            return self.record.convert(number, computed(v.aval.dtype))
+        if kind in ("view", "copy"):
+            (operand,) = eqn.invars
+            place = eqn.primitive.source_index(index, operand.aval)
+            if place is not None:
+                return self.value(operand, place)
+            # The elements of what is reshaped lie in memory, in the same order.
+            assert isinstance(operand, Var)
+            return self._load_flat(operand, flat(index, v.aval.shape))
+        if kind == "reduce":
+            return self._reduction(eqn)
+        shape = v.aval.shape
+        args = [self.value(a, _stretched(index, a.aval.shape, shape)) for a in eqn.invars]
+        assert isinstance(eqn.primitive, Elementwise)
+        result = eqn.primitive.lower(self.record, *args)
+        assert result is not NotImplemented
+        lowered: int = result
+        return lowered
+
+    def _load_flat(self, v: Var, place: Affine) -> int:
+        number = self._access(v, tuple([Affine(0)] * v.aval.ndim)).buffer
+        strides = place.strides or (0,) * self.rank
+        return self.record.load(Access(number, Affine(place.constant, strides)))
+
+    def _reduction(self, eqn: Eqn) -> int:
+        (operand,) = eqn.invars
+        index = self.domain.index_of(self.domain.shape)
+        assert index is not None
+        assert isinstance(eqn.primitive, Reduction)
+        x = self.value(operand, index)
+        op = eqn.primitive.combines_by
+        if operand.aval.dtype == BOOL:
+            op = {"add": "or", "mul": "and"}.get(op, op)
+        return self.record.reduce(op, x)
+
+
+def _bits(x: int) -> Iterator[int]:
+    while x:
+        low = x & -x
+        yield low.bit_length() - 1
+        x ^= low
+
+
+def _padded(index: Index, rank: int) -> Index:
+    """The index with constants written out over all axes, so that equal ones are equal."""
+    return tuple([i if i.strides else Affine(i.constant, (0,) * rank) for i in index])
+
+
+def _stretched(index: Index, operand: Shape, result: Shape) -> Index:
+    """Where an elementwise operand has the element for `index` of the result."""
+    if operand == result:
+        return index
+    if not operand:
+        return ()
+    pairs = zip(index, operand, result, strict=True)
+    return tuple([i if n == m else Affine(0) for i, n, m in pairs])
+
+
+def _source(eqn: Eqn) -> Index | None:
+    """Whether the operand of a rearrangement is read in place: its index for one of the result."""
+    shape = eqn.outvars[0].aval.shape
+    index = tuple([Affine.axis(d, len(shape)) for d in range(len(shape))])
+    return eqn.primitive.source_index(index, eqn.invars[0].aval)
+
+
+def _kind(eqn: Eqn) -> str:
+    """What an equation becomes: "point", "reduce", "view", "iota", or "host"."""
+    avals = [a.aval for a in (*eqn.invars, *eqn.outvars)]
+    if any(a.dtype not in STORED or a.size == 0 for a in avals):
+        return "host"
+    primitive = eqn.primitive
+    if primitive.effectful or primitive.stays_apart or primitive.multiple_results:
+        return "host"
+    if isinstance(primitive, Iota):
+        return "iota"
+    if isinstance(primitive, Reduction):
+        return "reduce" if primitive.combines_by and primitive.axes else "host"
+    if isinstance(primitive, Elementwise):
+        return (
+            "point" if _has_form(primitive, tuple([a.aval.dtype for a in eqn.invars])) else "host"
+        )
+    if type(primitive).source_index is not Primitive.source_index:
+        return "view"
+    return "host"
+
+
+@functools.lru_cache(maxsize=4096)
+def _has_form(primitive: Elementwise, kinds: tuple[Any, ...]) -> bool:
+    """Whether a primitive's `lower` speaks of operands with these dtypes."""
+    record = Recorder(Kernel((), ()))
+    args = []
+    for n, dtype in enumerate(kinds):
+        record.kernel.buffers.append(dtype)
+        args.append(record.load(Access(n, Affine(0))))
+    try:
+        result = primitive.lower(record, *args)
+    except NotImplementedError:
+        return False
+    if result is NotImplemented:
+        return False
+    used = record.kernel.instructions
+    return all(i.op not in ELEMENTARY or (i.op, i.dtype) in EXPANSIONS for i in used)

@@ -1,0 +1,324 @@
+"""The loop IR: what one fused kernel computes, for any target.
+
+A kernel is a loop nest. Its outer axes make up the rows: independent of each other, so that vectors
+and threads may take many at once. For each row the inner axes are run through, once for each
+`stage`: a reduction over the inner axes is known from the next stage on. Instructions are listed in
+the order in which they depend on each other; where in the nest each one stands follows from the
+axes that it depends on, and from its stage.
+
+A kernel without inner axes is a map. `softmax` over the last axis is one kernel of three stages:
+the maximum, the sum of exponentials, the quotients.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, final
+
+import numpy as np
+
+from fstensor.core.affine import Affine
+from fstensor.core.scalar import BOOL, FLOAT32, INT64, STORED, Dtype, ScalarOps
+
+# Where a value's dtype in memory is not one of arithmetic.
+_WIDER = {d: FLOAT32 for d in STORED if d.itemsize == 2 and d.kind not in "iu"}
+
+
+def computed(dtype: Dtype) -> Dtype:
+    """The dtype that values of `dtype` are computed in: float32 for floats of 16 bits."""
+    return _WIDER.get(dtype, dtype)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Access:
+    """An element of a buffer: its number, and the position as a function of the axes."""
+
+    buffer: int
+    place: Affine
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One operation on elements.
+
+    op: a name of `core.scalar`, or "load", "constant", "index", "convert", "bitcast", "select",
+        "fma", "reduce". detail: what is loaded; the constant; the index; the reduction's operation.
+    axes: a bit for each axis that the value depends on. stage: the first in which it is known.
+    """
+
+    op: str
+    dtype: Dtype
+    args: tuple[int, ...]
+    detail: Any
+    axes: int
+    stage: int
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A value written to memory."""
+
+    access: Access
+    value: int
+
+
+@final
+@dataclass
+class Kernel:
+    """A fused loop nest over `outer` and `inner` axes; see the module.
+
+    buffers: the dtypes of the buffers in memory, in the order in which they are passed.
+    """
+
+    outer: tuple[int, ...]
+    inner: tuple[int, ...]
+    buffers: list[Dtype] = field(default_factory=list)
+    instructions: list[Instruction] = field(default_factory=list)
+    stores: list[Store] = field(default_factory=list)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        return self.outer + self.inner
+
+    @property
+    def inner_bits(self) -> int:
+        """The bits of `Instruction.axes` that stand for inner axes."""
+        return ((1 << len(self.inner)) - 1) << len(self.outer)
+
+    @property
+    def stages(self) -> int:
+        """How often the inner axes are run through, or 1."""
+        return 1 + max((self.stage_of(s) for s in self.stores), default=0)
+
+    def stage_of(self, store: Store) -> int:
+        return self.instructions[store.value].stage
+
+    @property
+    def work(self) -> int:
+        """Operations, roughly: for choosing how many threads."""
+        rows = math.prod(self.outer)
+        inside = math.prod(self.inner)
+        costs = [_COST.get(i.op, 1) for i in self.instructions]
+        per = [
+            inside if i.axes & self.inner_bits or i.op == "reduce" else 1 for i in self.instructions
+        ]
+        return rows * sum(c * n for c, n in zip(costs, per, strict=True))
+
+    def check(self) -> None:
+        """Raises AssertionError where the kernel is not well formed."""
+        for k, i in enumerate(self.instructions):
+            assert all(a < k for a in i.args), f"%{k} uses what comes later"
+            kinds = [self.instructions[a].dtype for a in i.args]
+            if i.op in ("select",):
+                assert kinds[0] == BOOL, f"%{k}: a condition of {kinds[0]}"
+                kinds = kinds[1:]
+            if i.op not in ("convert", "bitcast", "load"):
+                assert len(set(kinds)) <= 1, f"%{k}: {i.op} of {kinds}"
+            if i.op == "load":
+                assert len(i.detail.place.strides) == len(self.sizes), f"%{k}: strides"
+                assert computed(self.buffers[i.detail.buffer]) == i.dtype, f"%{k}: dtype"
+            if i.op == "reduce":
+                assert not i.axes & self.inner_bits, f"%{k}: a reduction depends on inner axes"
+        for s in self.stores:
+            value = self.instructions[s.value]
+            assert computed(self.buffers[s.access.buffer]) == value.dtype, f"store of %{s.value}"
+            if not value.axes & self.inner_bits:
+                inner = s.access.place.strides[len(self.outer) :]
+                assert not any(inner), f"store of %{s.value}: a row's value has one place"
+
+    def __str__(self) -> str:
+        names = [f"i{a}" for a in range(len(self.sizes))]
+        rows = " ".join(f"{n}<{s}" for n, s in zip(names, self.outer, strict=False))
+        inner = " ".join(
+            f"{n}<{s}" for n, s in zip(names[len(self.outer) :], self.inner, strict=True)
+        )
+        lines = [f"rows ({rows}) inner ({inner})" if self.inner else f"map ({rows})"]
+        for k, i in enumerate(self.instructions):
+            args = " ".join(f"%{a}" for a in i.args)
+            detail = ""
+            if i.op == "load":
+                detail = f" b{i.detail.buffer}[{i.detail.place}]"
+            elif i.detail is not None:
+                detail = f" {i.detail}"
+            stage = f"  ; stage {i.stage}" if i.stage else ""
+            lines.append(f"  %{k}:{i.dtype} = {i.op}{detail}{' ' + args if args else ''}{stage}")
+        for s in self.stores:
+            lines.append(f"  b{s.access.buffer}[{s.access.place}] = %{s.value}")
+        return "\n".join(lines)
+
+
+_COST = {
+    "load": 1,
+    "constant": 0,
+    "exp": 12,
+    "log": 14,
+    "tanh": 16,
+    "sin": 20,
+    "cos": 20,
+    "pow": 40,
+}
+_COST |= {"div": 6, "sqrt": 6, "logistic": 16, "erf": 20}
+
+
+@final
+class Recorder(ScalarOps[int]):
+    """Writes instructions into a kernel. A value is the number of its instruction.
+
+    Equal instructions are recorded once.
+    """
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self._known: dict[Any, int] = {}
+
+    def _add(
+        self, op: str, dtype: Dtype, args: tuple[int, ...], detail: Any, axes: int, stage: int
+    ) -> int:
+        key = (op, dtype, args, detail)
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = len(self.kernel.instructions)
+            self.kernel.instructions.append(Instruction(op, dtype, args, detail, axes, stage))
+        return found
+
+    def _of(self, op: str, dtype: Dtype, *args: int, detail: Any = None) -> int:
+        axes = stage = 0
+        for a in args:
+            operand = self.kernel.instructions[a]
+            axes |= operand.axes
+            stage = max(stage, operand.stage)
+        return self._add(op, dtype, args, detail, axes, stage)
+
+    def dtype(self, x: int) -> Dtype:
+        return self.kernel.instructions[x].dtype
+
+    def constant(self, value: Any, dtype: Dtype) -> int:
+        # The bits are the key: 0.0 is not -0.0, and NaN is itself.
+        number = np.asarray(value).astype(dtype)
+        key = ("constant", dtype, number.tobytes())
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = len(self.kernel.instructions)
+            i = Instruction("constant", dtype, (), number[()], 0, 0)
+            self.kernel.instructions.append(i)
+        return found
+
+    def unary(self, op: str, x: int) -> int:
+        return self._of(op, self.dtype(x), x)
+
+    def binary(self, op: str, x: int, y: int) -> int:
+        assert self.dtype(x) == self.dtype(y), (op, self.dtype(x), self.dtype(y))
+        return self._of(op, self.dtype(x), x, y)
+
+    def compare(self, op: str, x: int, y: int) -> int:
+        assert self.dtype(x) == self.dtype(y), (op, self.dtype(x), self.dtype(y))
+        return self._of(op, BOOL, x, y)
+
+    def fma(self, x: int, y: int, z: int) -> int:
+        return self._of("fma", self.dtype(x), x, y, z)
+
+    def select(self, condition: int, x: int, y: int) -> int:
+        assert self.dtype(x) == self.dtype(y), ("select", self.dtype(x), self.dtype(y))
+        return self._of("select", self.dtype(x), condition, x, y)
+
+    def convert(self, x: int, dtype: Dtype) -> int:
+        return x if self.dtype(x) == dtype else self._of("convert", dtype, x)
+
+    def bitcast(self, x: int, dtype: Dtype) -> int:
+        return x if self.dtype(x) == dtype else self._of("bitcast", dtype, x)
+
+    def elementary(self, name: str, *args: int) -> int:
+        return self._of(name, self.dtype(args[0]), *args)
+
+    # What only kernels have
+
+    def load(self, access: Access) -> int:
+        axes = sum(1 << a for a, s in enumerate(access.place.strides) if s)
+        dtype = computed(self.kernel.buffers[access.buffer])
+        return self._add("load", dtype, (), access, axes, 0)
+
+    def index(self, place: Affine) -> int:
+        """An index as a number, of 64 bits."""
+        axes = sum(1 << a for a, s in enumerate(place.strides) if s)
+        return self._add("index", INT64, (), place, axes, 0)
+
+    def reduce(self, op: str, x: int) -> int:
+        """The combination of `x` over the inner axes."""
+        operand = self.kernel.instructions[x]
+        axes = operand.axes & ~self.kernel.inner_bits
+        return self._add("reduce", operand.dtype, (x,), op, axes, operand.stage + 1)
+
+    def store(self, access: Access, value: int) -> None:
+        self.kernel.stores.append(Store(access, value))
+
+
+def identity(op: str, dtype: Dtype) -> Any:
+    """What changes nothing when it is combined with another number by `op`."""
+    if op in ("add", "or", "xor"):
+        return False if dtype == BOOL else (-0.0 if dtype.kind == "f" else 0)
+    if op == "mul":
+        return 1
+    if op == "and":
+        return True if dtype == BOOL else -1 if dtype.kind == "i" else np.iinfo(dtype).max
+    if dtype == BOOL:
+        return op == "min"
+    if dtype.kind == "f":
+        return -math.inf if op == "max" else math.inf
+    limits = np.iinfo(dtype)
+    return limits.min if op == "max" else limits.max
+
+
+def merged(kernel: Kernel, order: Sequence[int], n_outer: int) -> Kernel:
+    """The kernel with its axes in another order, and neighbours made one where all accesses allow.
+
+    order: the present numbers of the axes to keep; those left out have size 1. The first n_outer
+    are the outer ones.
+    """
+    places = [i.detail.place for i in kernel.instructions if i.op == "load"]
+    places += [s.access.place for s in kernel.stores]
+    fixed = [i.detail for i in kernel.instructions if i.op == "index"]
+    groups: list[list[int]] = []
+    for k, a in enumerate(order):
+        n = kernel.sizes[a]
+        if groups and k != n_outer:
+            last = groups[-1][-1]
+            joins = all(p.strides[last] == p.strides[a] * n for p in places) and all(
+                p.strides[last] == p.strides[a] * n for p in fixed
+            )
+            if joins:
+                groups[-1].append(a)
+                continue
+        groups.append([a])
+    starts = [g[0] for g in groups]
+    before = set(order[:n_outer])
+    outer = [g for g, s in zip(groups, starts, strict=True) if s in before]
+    inner = [g for g, s in zip(groups, starts, strict=True) if s not in before]
+    kept = [g[-1] for g in (*outer, *inner)]
+
+    def size(group: list[int]) -> int:
+        return math.prod([kernel.sizes[a] for a in group])
+
+    def moved(place: Affine) -> Affine:
+        return Affine(place.constant, tuple([place.strides[a] for a in kept]))
+
+    result = Kernel(tuple(map(size, outer)), tuple(map(size, inner)), list(kernel.buffers))
+    bit = {a: k for k, g in enumerate((*outer, *inner)) for a in g}
+    for i in kernel.instructions:
+        detail = i.detail
+        if i.op == "load":
+            detail = Access(detail.buffer, moved(detail.place))
+        elif i.op == "index":
+            detail = moved(detail)
+        axes = 0
+        for a, k in bit.items():
+            if i.axes >> a & 1:
+                axes |= 1 << k
+        result.instructions.append(Instruction(i.op, i.dtype, i.args, detail, axes, i.stage))
+    for s in kernel.stores:
+        result.stores.append(Store(Access(s.access.buffer, moved(s.access.place)), s.value))
+    return result

@@ -1,0 +1,262 @@
+"""Machine code from LLVM IR, in memory.
+
+A module of text is turned into object code, for the very processor that it will run on, and linked
+into one long-lived engine as a library of its own. There is no pipeline of passes: what is written
+is what runs. Object code is kept on disk (`object_cache`), so that a text is compiled once.
+
+The small code model reads constants relative to the instruction. That needs code and constants of
+a module close to each other, which LLVM's newer linker (JITLink) sees to.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+import os
+import re
+import sys
+import threading
+import weakref
+from collections.abc import Iterable
+from typing import Any, final
+
+import llvmlite
+import llvmlite.binding as llvm
+
+from fstensor.compiler.llvm import object_cache
+
+# Level 1 takes a third longer than 0 for code that spills nothing; 2 and 3 give the code of 1.
+_LEVEL = 1
+_OPTIONS = {"reloc": "pic", "codemodel": "small", "opt": _LEVEL}
+
+# To be changed when the same text is made into other code, or object code is linked differently.
+_VERSION = 1
+
+# LLVM is entered by one thread at a time. A fork waits for that, and leaves the lock free.
+_lock = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+    )
+
+_DEFINED = re.compile(r'^define (?!internal |private )[^@\n]*@(?:"([^"]+)"|([\w.$-]+))', re.M)
+_DECLARED = re.compile(r'^declare [^@\n]*@(?:"([^"]+)"|([\w.$-]+))', re.M)
+
+_provided: dict[str, int] = {}
+
+
+def provide(name: str, address: int) -> None:
+    """Let modules that are compiled from now on declare the function `name`, found at `address`.
+
+    Symbols of the process, as those of the C library, need not be provided.
+    """
+    _provided[name] = address
+
+
+@final
+class Compiled:
+    """Code in memory. It stays there as long as this object lives.
+
+    object_code: the same as bytes, which `load_object` takes on a machine with this fingerprint.
+    names: the functions that can be called.
+    """
+
+    __slots__ = ("__weakref__", "_library", "names", "object_code")
+
+    def __init__(self, object_code: bytes, names: Iterable[str]) -> None:
+        self.object_code = object_code
+        self.names = tuple(names)
+        builder = llvm.JITLibraryBuilder().add_object_img(object_code).add_current_process()
+        for name in self.names:
+            builder.export_symbol(name)
+        with _lock:
+            for name, address in _provided.items():
+                if name not in self.names:
+                    builder.import_symbol(name, address)
+            self._library = builder.link(_engine(), f"module{next(_numbers)}")
+
+    def address(self, function_name: str) -> int:
+        """Where a function starts. Raises KeyError for a name that the module does not define."""
+        address: int = self._library[function_name]
+        return address
+
+
+_numbers = itertools.count()
+_known: weakref.WeakValueDictionary[str, Compiled] = weakref.WeakValueDictionary()
+
+
+def compile_module(text: str, verify: bool | None = None) -> Compiled:
+    """Compile a module of LLVM IR, or find it compiled in this process or on disk.
+
+    verify: check the module by LLVM's verifier, and compile it for certain. None stands for whether
+        the environment has FSTENSOR_VERIFY_IR, other than "" and "0".
+    Raises: RuntimeError with the line in question when the text is no valid IR.
+    """
+    if verify is None:
+        verify = os.environ.get("FSTENSOR_VERIFY_IR", "") not in ("", "0")
+    key = hashlib.sha256(f"{fingerprint()}\n{text}".encode()).hexdigest()
+    with _lock:
+        found = _known.get(key)
+        if found is not None and not verify:
+            return found
+        code = None if verify else object_cache.load(key)
+        if code is None:
+            code = _emit(text, _host_machine(), verify)
+            object_cache.store(key, code)
+        compiled = _known[key] = _link(code, text)
+        return compiled
+
+
+def load_object(object_code: bytes, names: Iterable[str]) -> Compiled:
+    """Link object code that `compile_module` made on a machine with this fingerprint.
+
+    Raises: RuntimeError for what is no object code, or lacks one of the names.
+    """
+    return Compiled(object_code, names)
+
+
+@functools.cache
+def fingerprint() -> str:
+    """What object code depends on, apart from the text: the processor and the versions."""
+    versions = (llvmlite.__version__, ".".join(map(str, llvm.llvm_version_info)), _VERSION)
+    return (
+        f"{_host_triple()} {_host_cpu()} {_host_features()} {versions} {sorted(_OPTIONS.items())}"
+    )
+
+
+def assembly(
+    text: str, triple: str | None = None, cpu: str | None = None, features: str = ""
+) -> str:
+    """The assembly of a module of LLVM IR, for any processor that LLVM knows.
+
+    triple: as in "aarch64-unknown-linux-gnu"; None is the host's.
+    cpu: LLVM's name, as in "x86-64-v3"; None is the host's for the host's triple, else a plain one.
+    features: further ones, as in "+avx512f,+fma".
+    Raises: RuntimeError for text that is no valid IR, and for a triple that LLVM does not know.
+    """
+    with _lock:
+        _initialize_all()
+        if triple is None:
+            triple = _host_triple()
+            if cpu is None:
+                cpu, features = _host_cpu(), ",".join(filter(None, (_host_features(), features)))
+        return _emit_assembly(text, _machine(triple, cpu or "", features))
+
+
+def _emit(text: str, machine: Any, verify: bool) -> bytes:
+    context = llvm.create_context()  # goes after use, and with it the types and constants
+    module = _parse(text, context)
+    if verify:
+        _verify(module, text)
+    code: bytes = machine.emit_object(module)
+    module.close()
+    return code
+
+
+def _emit_assembly(text: str, machine: Any) -> str:
+    module = _parse(text, llvm.create_context())
+    _verify(module, text)
+    result: str = machine.emit_assembly(module)
+    module.close()
+    return result
+
+
+def _parse(text: str, context: Any) -> Any:
+    try:
+        return llvm.parse_assembly(text, context)
+    except RuntimeError as error:
+        raise RuntimeError(f"LLVM IR: {error}{_around_error(text, str(error))}") from None
+
+
+def _verify(module: Any, text: str) -> None:
+    try:
+        module.verify()
+    except RuntimeError as error:
+        numbered = _numbered(text.splitlines(), 1)
+        raise RuntimeError(f"LLVM IR: {error}\n{numbered}") from None
+
+
+def _around_error(text: str, message: str) -> str:
+    """The lines about the one that a message of LLVM's parser names, with their numbers."""
+    place = re.search(r":(\d+):\d+: error", message)
+    if place is None:
+        return ""
+    line = int(place[1])
+    first = max(line - 3, 1)
+    return "\nIn these lines:\n" + _numbered(text.splitlines()[first - 1 : line + 1], first)
+
+
+def _numbered(lines: list[str], first: int) -> str:
+    return "\n".join(f"{number:6} | {line}" for number, line in enumerate(lines, first))
+
+
+def _link(code: bytes, text: str) -> Compiled:
+    try:
+        return Compiled(code, _names(_DEFINED, text))
+    except RuntimeError as error:
+        unknown = [
+            name
+            for name in _names(_DECLARED, text)
+            if not name.startswith("llvm.")
+            and name not in _provided
+            and llvm.address_of_symbol(name) is None
+        ]
+        what = f"; nothing provides {', '.join(unknown)}" if unknown else ""
+        raise RuntimeError(f"linking LLVM IR: {error}{what}") from None
+
+
+def _names(pattern: re.Pattern[str], text: str) -> list[str]:
+    return [quoted or plain for quoted, plain in pattern.findall(text)]
+
+
+@functools.cache
+def _initialize_host() -> None:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+
+
+@functools.cache
+def _initialize_all() -> None:
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+
+
+@functools.cache
+def _host_triple() -> str:
+    triple: str = llvm.get_process_triple()
+    # Objects in the format of Windows cannot be linked in memory; ELF can, with its conventions.
+    return f"{triple}-elf" if sys.platform == "win32" else triple
+
+
+@functools.cache
+def _host_cpu() -> str:
+    name: str = llvm.get_host_cpu_name()
+    return name
+
+
+@functools.cache
+def _host_features() -> str:
+    features: str = llvm.get_host_cpu_features().flatten()
+    return features
+
+
+@functools.cache
+def _machine(triple: str, cpu: str, features: str) -> Any:
+    target = llvm.Target.from_triple(triple)
+    return target.create_target_machine(cpu=cpu, features=features, **_OPTIONS)
+
+
+@functools.cache
+def _host_machine() -> Any:
+    _initialize_host()
+    return _machine(_host_triple(), _host_cpu(), _host_features())
+
+
+@functools.cache
+def _engine() -> Any:
+    _initialize_host()
+    machine = llvm.Target.from_triple(_host_triple()).create_target_machine(
+        cpu=_host_cpu(), features=_host_features(), **_OPTIONS
+    )
+    return llvm.create_lljit_compiler(machine, use_jit_link=True, suppress_errors=True)

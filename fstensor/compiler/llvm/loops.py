@@ -1,0 +1,448 @@
+"""Kernels as LLVM functions: the loop nest of a schedule, with vectors along one axis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import final
+
+from fstensor.compiler.kernels import Access, Instruction, Kernel, Store, computed, identity
+from fstensor.compiler.llvm.text import Function, Module
+from fstensor.compiler.llvm.vector import (
+    Register,
+    VectorWriter,
+    memory_suffix,
+    memory_type,
+    scalar_type,
+    type_of,
+)
+from fstensor.compiler.schedule import Schedule
+from fstensor.core.affine import Affine
+from fstensor.core.scalar import BINARY, BOOL, COMPARISONS, INT64, UNARY, Dtype
+
+# The values of one round, for each vector that is unrolled: one register, or one for each.
+Values = dict[int, list[Register]]
+
+
+def write_kernel(module: Module, name: str, schedule: Schedule, has_fma: bool = True) -> None:
+    """Add `void @name(ptr %p0, ..., i64 %begin, i64 %end)`.
+
+    The parameters are the kernel's buffers, and the part of its first outer axis to compute. Of a
+    kernel without outer axes the part is not looked at.
+    """
+    _Writer(module, name, schedule, has_fma).write()
+
+
+@final
+class _Writer:
+    def __init__(self, module: Module, name: str, schedule: Schedule, has_fma: bool) -> None:
+        self.kernel: Kernel = schedule.kernel
+        self.schedule = schedule
+        pointers = [f"ptr %p{k}" for k in range(len(self.kernel.buffers))]
+        self.f = Function(module, name, [*pointers, "i64 %begin", "i64 %end"])
+        self.ops = VectorWriter(self.f, has_fma)
+        self.variables: dict[int, str] = {}  # of the axes whose loops are open
+        self.mask: str | None = None  # of the lanes that exist, in the last round of a loop
+        self.lane_bit = 1 << schedule.lane if schedule.lane >= 0 else 0
+        self.row_bits = (1 << len(self.kernel.outer)) - 1
+        self.bases: dict[tuple[int, ...], str] = {}
+
+    def write(self) -> None:
+        outer = len(self.kernel.outer)
+        loops = outer - 1 if self.schedule.across_rows else outer
+        self._outer(0, loops)
+        self.f.finish()
+
+    # Rows
+
+    def _outer(self, axis: int, loops: int) -> None:
+        if axis < loops:
+            start, stop = ("%begin", "%end") if axis == 0 else ("0", str(self.kernel.outer[axis]))
+            with self.f.loop(start, stop) as i:
+                self.variables[axis] = i
+                self._outer(axis + 1, loops)
+            return
+        self.bases = {}
+        for place in self._places():
+            self._base(place)
+        if not self.schedule.across_rows:
+            self._rows({}, 1)
+            return
+        common: Values = {}
+        free = self.row_bits & ~self.lane_bit
+        self._prepare(common, lambda i: not i.axes & ~free and i.stage == 0 and i.op != "reduce")
+        if self.schedule.lane == 0:
+            start, stop = "%begin", "%end"
+        else:
+            start, stop = "0", str(self.kernel.outer[self.schedule.lane])
+        self._lane_loop(start, stop, [], lambda n, carried: self._vectors_of_rows(common, n))
+
+    def _vectors_of_rows(self, common: Values, unroll: int) -> list[Register]:
+        self._rows(dict(common), unroll)
+        return []
+
+    def _rows(self, values: Values, unroll: int) -> None:
+        """Everything for one row, or for some vectors of rows."""
+        kernel = self.kernel
+        inner = kernel.inner_bits
+        for stage in range(kernel.stages):
+            reduced = [
+                k
+                for k, i in enumerate(kernel.instructions)
+                if i.op == "reduce" and i.stage == stage + 1
+            ]
+            stores = [s for s in kernel.stores if kernel.stage_of(s) == stage]
+            inside = [s for s in stores if kernel.instructions[s.value].axes & inner]
+            for s in stores:
+                if s not in inside:
+                    for u in range(unroll):
+                        self._store(s, self._value(s.value, values, u, unroll), u)
+            if not reduced and not inside:
+                continue
+            targets = [kernel.instructions[k].args[0] for k in reduced] + [s.value for s in inside]
+            for k in self._row_operands(targets):
+                for u in range(unroll):
+                    self._value(k, values, u, unroll)
+            self._inner(values, reduced, inside, unroll)
+
+    def _row_operands(self, targets: Sequence[int]) -> list[int]:
+        """What the targets need that is the same for all elements of a row."""
+        seen: set[int] = set()
+        found: list[int] = []
+        todo = list(targets)
+        while todo:
+            k = todo.pop()
+            if k in seen:
+                continue
+            seen.add(k)
+            i = self.kernel.instructions[k]
+            if not i.axes & self.kernel.inner_bits:
+                found.append(k)
+            else:
+                todo += i.args
+        return sorted(found)
+
+    # The inner loops of a stage
+
+    def _inner(self, values: Values, reduced: list[int], stores: list[Store], unroll: int) -> None:
+        kernel, schedule = self.kernel, self.schedule
+        first, last = len(kernel.outer), len(kernel.sizes)
+        parts = unroll if schedule.across_rows else schedule.unroll
+        start: list[Register] = []
+        for k in reduced:
+            i = kernel.instructions[k]
+            one = self.ops.constant(identity(i.detail, i.dtype), i.dtype)
+            wide = schedule.lanes if not schedule.across_rows or i.axes & self.lane_bit else 1
+            start += [self.ops.spread(one, wide)] * parts
+
+        def body(count: int, carried: list[Register]) -> list[Register]:
+            here = dict(values)
+            result = list(carried)
+            for n, k in enumerate(reduced):
+                i = kernel.instructions[k]
+                for u in range(count):
+                    x = self._value(i.args[0], here, u, count)
+                    at = n * parts + u
+                    x = self.ops.spread(x, carried[at].lanes)
+                    if self.mask is not None and not schedule.across_rows:
+                        existing = Register(self.mask, BOOL, x.lanes)
+                        x = self.ops.select(existing, x, start[at])
+                    result[at] = self.ops.binary(i.detail, carried[at], x)
+            for s in stores:
+                for u in range(count):
+                    self._store(s, self._value(s.value, here, u, count), u)
+            return result
+
+        def nest(axis: int, carried: list[Register]) -> list[Register]:
+            if not schedule.across_rows and axis == last - 1:
+                return self._lane_loop("0", str(kernel.sizes[axis]), carried, body)
+            if axis == last:
+                return body(unroll, carried)
+            typed = [(type_of(c.dtype, c.lanes), c.text) for c in carried]
+            with self.f.carrying("0", str(kernel.sizes[axis]), "1", typed) as (i, now, then):
+                self.variables[axis] = i
+                named = [c._replace(text=t) for c, t in zip(carried, now, strict=True)]
+                then[:] = [r.text for r in nest(axis + 1, named)]
+            return [c._replace(text=t) for c, t in zip(carried, then, strict=True)]
+
+        end = nest(first, start)
+        for n, k in enumerate(reduced):
+            results = end[n * parts : (n + 1) * parts]
+            if schedule.across_rows:
+                values[k] = results
+            else:
+                values[k] = [self._across(kernel.instructions[k].detail, results)]
+
+    def _across(self, op: str, parts: list[Register]) -> Register:
+        """All lanes of some vectors, combined: by halves, as exact as sums can be."""
+        total = parts[0]
+        for part in parts[1:]:
+            total = self.ops.binary(op, total, part)
+        lanes = total.lanes
+        while lanes > 1:
+            half = lanes // 2
+            low, high = (self._part(total, lanes, start, half) for start in (0, half))
+            total, lanes = self.ops.binary(op, low, high), half
+        return total
+
+    def _part(self, x: Register, lanes: int, start: int, count: int) -> Register:
+        whole = type_of(x.dtype, lanes)
+        if count == 1:
+            text = self.f.value(f"extractelement {whole} {x.text}, i64 {start}")
+            return Register(text, x.dtype)
+        which = ", ".join(f"i32 {start + k}" for k in range(count))
+        text = self.f.value(
+            f"shufflevector {whole} {x.text}, {whole} poison, <{count} x i32> <{which}>"
+        )
+        return Register(text, x.dtype, count)
+
+    # Loops of vectors
+
+    def _lane_loop(
+        self,
+        start: str,
+        stop: str,
+        carried: list[Register],
+        body: Callable[[int, list[Register]], list[Register]],
+    ) -> list[Register]:
+        """Rounds of `unroll` vectors, then the rest, one vector at a time with a mask."""
+        lanes, unroll = self.schedule.lanes, self.schedule.unroll
+        step, lane = lanes * unroll, self.schedule.lane
+
+        def rounds(
+            begin: str, end: str, by: int, count: int, now: list[Register]
+        ) -> list[Register]:
+            typed = [(type_of(c.dtype, c.lanes), c.text) for c in now]
+            with self.f.carrying(begin, end, str(by), typed) as (i, names, then):
+                self.variables[lane] = i
+                if self.mask is not None:
+                    self.mask = self._existing(i, stop)
+                named = [c._replace(text=t) for c, t in zip(now, names, strict=True)]
+                then[:] = [r.text for r in body(count, named)]
+            return [c._replace(text=t) for c, t in zip(now, then, strict=True)]
+
+        if start == "0" and stop.isdigit():
+            size = int(stop)
+            if size // step:
+                carried = rounds("0", str(size // step * step), step, unroll, carried)
+            if size % step:
+                self.mask = "" if size % lanes else None
+                carried = rounds(str(size // step * step), stop, lanes, 1, carried)
+        else:
+            whole = self._whole_rounds(start, stop, step)
+            carried = rounds(start, whole, step, unroll, carried)
+            if step > 1:
+                self.mask = "" if lanes > 1 else None
+                carried = rounds(whole, stop, lanes, 1, carried)
+        self.mask = None
+        return carried
+
+    def _whole_rounds(self, start: str, stop: str, step: int) -> str:
+        """Where the last whole round ends."""
+        if step == 1:
+            return stop
+        length = self.f.value(f"sub i64 {stop}, {start}")
+        rest = self.f.value(f"urem i64 {length}, {step}")
+        return self.f.value(f"sub i64 {stop}, {rest}")
+
+    def _existing(self, i: str, stop: str) -> str:
+        """The mask of the lanes below `stop`."""
+        lanes = self.schedule.lanes
+        left = self.f.value(f"sub i64 {stop}, {i}")
+        left = self.f.value(f"trunc i64 {left} to i32")
+        numbers = ", ".join(f"i32 {k}" for k in range(lanes))
+        one = self.f.value(f"insertelement <{lanes} x i32> poison, i32 {left}, i64 0")
+        every = self.f.value(
+            f"shufflevector <{lanes} x i32> {one}, <{lanes} x i32> poison, "
+            f"<{lanes} x i32> zeroinitializer"
+        )
+        return self.f.value(f"icmp sgt <{lanes} x i32> {every}, <{numbers}>")
+
+    # Values
+
+    def _prepare(self, values: Values, wanted: Callable[[Instruction], bool]) -> None:
+        """Compute ahead what holds for all vectors of a loop, as far as it is used."""
+        for k, i in enumerate(self.kernel.instructions):
+            if wanted(i) and i.op != "constant":
+                self._value(k, values, 0, 1)
+
+    def _value(self, k: int, values: Values, u: int, unroll: int) -> Register:
+        """Instruction k for vector u of a round, printed where it is asked for first."""
+        known = values.get(k)
+        if known is not None:
+            found = known[u] if len(known) > 1 else known[0]
+            if found is not _NONE:
+                return found
+        i = self.kernel.instructions[k]
+        result = self._print(i, values, u, unroll)
+        if unroll == 1 or not i.axes & self.lane_bit:
+            values[k] = [result]
+        else:
+            slots = values.get(k, [_NONE] * unroll)
+            values[k] = [*slots[:u], result, *slots[u + 1 :]]
+        return result
+
+    def _print(self, i: Instruction, values: Values, u: int, unroll: int) -> Register:
+        ops = self.ops
+        if i.op == "load":
+            return self._load(i.detail, u)
+        if i.op == "constant":
+            return ops.constant(i.detail, i.dtype)
+        if i.op == "index":
+            return self._index(i.detail, u)
+        args = [self._value(a, values, u, unroll) for a in i.args]
+        if i.op == "convert":
+            return ops.convert(args[0], i.dtype)
+        if i.op == "bitcast":
+            return ops.bitcast(args[0], i.dtype)
+        if i.op == "select":
+            return ops.select(*args)
+        if i.op == "fma":
+            return ops.fma(*args)
+        if i.op in COMPARISONS:
+            return ops.compare(i.op, *args)
+        if i.op in UNARY:
+            return ops.unary(i.op, *args)
+        if i.op in BINARY:
+            return ops.binary(i.op, *args)
+        return ops.elementary(i.op, *args)
+
+    # Memory
+
+    def _places(self) -> list[Affine]:
+        found = [i.detail for i in self.kernel.instructions if i.op == "index"]
+        found += [i.detail.place for i in self.kernel.instructions if i.op == "load"]
+        return found + [s.access.place for s in self.kernel.stores]
+
+    def _base(self, place: Affine) -> str:
+        """The part of a place that the open outer loops fix."""
+        outer = len(self.kernel.outer)
+        fixed = [a for a in range(outer) if a in self.variables and a != self.schedule.lane]
+        key = (place.constant, *[place.strides[a] for a in fixed])
+        if key not in self.bases:
+            total = str(place.constant)
+            for a in fixed:
+                total = self._plus(total, self.variables[a], place.strides[a])
+            self.bases[key] = total
+        return self.bases[key]
+
+    def _plus(self, total: str, variable: str, stride: int) -> str:
+        if stride == 0:
+            return total
+        if stride != 1:
+            variable = self.f.value(f"mul nsw i64 {variable}, {stride}")
+        return variable if total == "0" else self.f.value(f"add nsw i64 {total}, {variable}")
+
+    def _place(self, place: Affine, u: int) -> str:
+        """The position of a vector's first element."""
+        total = self._base(place)
+        lane = self.schedule.lane
+        for a in range(len(self.kernel.outer), len(self.kernel.sizes)):
+            if a != lane:
+                total = self._plus(total, self.variables[a], place.strides[a])
+        if lane >= 0 and place.strides[lane]:
+            total = self._plus(total, self.variables[lane], place.strides[lane])
+            if u:
+                more = u * self.schedule.lanes * place.strides[lane]
+                total = self.f.value(f"add nsw i64 {total}, {more}")
+        return total
+
+    def _index(self, place: Affine, u: int) -> Register:
+        first = Register(self._place(place, u), INT64)
+        lane, lanes = self.schedule.lane, self.schedule.lanes
+        if lane < 0 or not place.strides[lane] or lanes == 1:
+            return first
+        return self.ops.add(self.ops.spread(first, lanes), self._steps(place.strides[lane]))
+
+    def _steps(self, stride: int) -> Register:
+        numbers = ", ".join(f"i64 {k * stride}" for k in range(self.schedule.lanes))
+        return Register(f"<{numbers}>", INT64, self.schedule.lanes)
+
+    def _pointer(self, access: Access, u: int) -> str:
+        kind = memory_type(self.kernel.buffers[access.buffer])
+        where = self._place(access.place, u)
+        return self.f.value(f"getelementptr inbounds {kind}, ptr %p{access.buffer}, i64 {where}")
+
+    def _pointers(self, access: Access, u: int, stride: int) -> str:
+        """One pointer for each lane, for elements that are not neighbours."""
+        kind, lanes = memory_type(self.kernel.buffers[access.buffer]), self.schedule.lanes
+        first = Register(self._place(access.place, u), INT64)
+        where = self.ops.add(self.ops.spread(first, lanes), self._steps(stride)).text
+        base = f"getelementptr {kind}, ptr %p{access.buffer}, <{lanes} x i64> {where}"
+        return self.f.value(base)
+
+    def _stride(self, access: Access) -> int:
+        lane = self.schedule.lane
+        return access.place.strides[lane] if lane >= 0 and self.schedule.lanes > 1 else 0
+
+    def _load(self, access: Access, u: int) -> Register:
+        dtype = self.kernel.buffers[access.buffer]
+        kind, size, lanes = memory_type(dtype), dtype.itemsize, self.schedule.lanes
+        stride = self._stride(access)
+        if stride == 0:
+            text = self.f.value(f"load {kind}, ptr {self._pointer(access, u)}, align {size}")
+            return self._loaded(text, dtype, 1)
+        vector = f"<{lanes} x {kind}>"
+        if stride == 1 and self.mask is None:
+            text = self.f.value(f"load {vector}, ptr {self._pointer(access, u)}, align {size}")
+            return self._loaded(text, dtype, lanes)
+        of = memory_suffix(dtype, lanes)
+        one = "1.0" if dtype.kind == "f" or scalar_type(dtype) == "bfloat" else "1"
+        filling = f"{vector} splat ({kind} {one})"
+        mask = self.mask or "splat (i1 true)"
+        if stride == 1:
+            name, where = (
+                f"llvm.masked.load.{of}.p0",
+                f"ptr align {size} {self._pointer(access, u)}",
+            )
+            kinds = f"ptr, <{lanes} x i1>, {vector}"
+        else:
+            name = f"llvm.masked.gather.{of}.v{lanes}p0"
+            where = f"<{lanes} x ptr> align {size} {self._pointers(access, u, stride)}"
+            kinds = f"<{lanes} x ptr>, <{lanes} x i1>, {vector}"
+        self.f.module.declare(f"declare {vector} @{name}({kinds})")
+        text = self.f.value(f"call {vector} @{name}({where}, <{lanes} x i1> {mask}, {filling})")
+        return self._loaded(text, dtype, lanes)
+
+    def _loaded(self, text: str, dtype: Dtype, lanes: int) -> Register:
+        """A value from memory in the dtype of arithmetic."""
+        if dtype == BOOL:
+            kind = "i8" if lanes == 1 else f"<{lanes} x i8>"
+            zero = "0" if lanes == 1 else "zeroinitializer"
+            return Register(self.f.value(f"icmp ne {kind} {text}, {zero}"), BOOL, lanes)
+        return self.ops.convert(Register(text, dtype, lanes), computed(dtype))
+
+    def _store(self, store: Store, value: Register, u: int) -> None:
+        access = store.access
+        dtype, lanes = self.kernel.buffers[access.buffer], self.schedule.lanes
+        kind, size, stride = memory_type(dtype), dtype.itemsize, self._stride(access)
+        value = self.ops.convert(value, dtype)
+        if stride:
+            value = self.ops.spread(value, lanes)
+        text = value.text
+        if dtype == BOOL:
+            narrow = type_of(BOOL, value.lanes)
+            wide = "i8" if value.lanes == 1 else f"<{lanes} x i8>"
+            text = self.f.value(f"zext {narrow} {text} to {wide}")
+        if stride == 0:
+            self.f.do(f"store {kind} {text}, ptr {self._pointer(access, u)}, align {size}")
+            return
+        vector = f"<{lanes} x {kind}>"
+        if stride == 1 and self.mask is None:
+            self.f.do(f"store {vector} {text}, ptr {self._pointer(access, u)}, align {size}")
+            return
+        of, mask = memory_suffix(dtype, lanes), self.mask or "splat (i1 true)"
+        if stride == 1:
+            name, where = (
+                f"llvm.masked.store.{of}.p0",
+                f"ptr align {size} {self._pointer(access, u)}",
+            )
+            kinds = f"{vector}, ptr, <{lanes} x i1>"
+        else:
+            name = f"llvm.masked.scatter.{of}.v{lanes}p0"
+            where = f"<{lanes} x ptr> align {size} {self._pointers(access, u, stride)}"
+            kinds = f"{vector}, <{lanes} x ptr>, <{lanes} x i1>"
+        self.f.module.declare(f"declare void @{name}({kinds})")
+        self.f.do(f"call void @{name}({vector} {text}, {where}, <{lanes} x i1> {mask})")
+
+
+_NONE = Register("", BOOL)

@@ -1,0 +1,147 @@
+"""Programs for the CPU: all that has a form in the loop IR becomes native code.
+
+The result is a program again, in which one equation, `native`, stands for each segment. The other
+equations are those that are run by their primitives' `impl` between the native parts; the NumPy
+executor runs both.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any, final
+
+import numpy as np
+
+from fstensor.compiler.fuse import HostStep, Step, fuse
+from fstensor.compiler.llvm import engine
+from fstensor.compiler.llvm.program import write_segment
+from fstensor.compiler.llvm.target import host_target
+from fstensor.compiler.llvm.text import Module
+from fstensor.compiler.plan import Segment, plan
+from fstensor.compiler.schedule import Schedule
+from fstensor.compiler.threads import BARRIER_BYTES, provide_barrier, team
+from fstensor.core.aval import ShapedArray
+from fstensor.core.jaxpr import ClosedJaxpr, Eqn, Jaxpr, Var
+from fstensor.core.primitive import Primitive
+
+
+@final
+class NativeCall(Primitive):
+    """A segment of a program as an equation: one native call.
+
+    It belongs to the program that it was made for, and is equal to no other.
+    """
+
+    name = "native"
+    multiple_results = True
+    result_is_apart = True
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    def __init__(self, number: int, segment: Segment) -> None:
+        self.number = number
+        self.segment = segment
+        self._outputs = [(v.aval.shape, v.aval.dtype) for v in segment.outputs]
+        self._pointers = ctypes.c_void_p * (len(segment.arguments) + 2)
+        self._barrier = np.zeros(BARRIER_BYTES + 128, np.uint8)
+        start = self._barrier.__array_interface__["data"][0]
+        self._barrier_address = -(-start // 128) * 128
+        self._address = 0
+        self._shared = False
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return {"number": self.number}
+
+    def link(self, code: engine.Compiled, shared: bool) -> None:
+        """Set the code that runs it, and whether a team of threads does."""
+        self._code = code  # lives as long as its address is in use
+        self._address = code.address(f"segment{self.number}")
+        self._shared = shared
+        kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+        self._function = kind(self._address)
+
+    def abstract(self, *avals: ShapedArray) -> Any:
+        return [v.aval for v in self.segment.outputs]
+
+    def impl(self, xp: Any, *buffers: Any) -> Any:
+        inputs = [b if b.flags.c_contiguous and b.flags.aligned else _plain(b) for b in buffers]
+        outputs = [np.empty(shape, dtype) for shape, dtype in self._outputs]
+        scratch = np.empty(self.segment.scratch + 64, np.uint8)
+        arrays = [*inputs, *outputs, scratch]
+        pointers = self._pointers(*map(id, arrays), self._barrier_address)
+        if self._shared:
+            team().run(self._address, ctypes.addressof(pointers))
+        else:
+            self._function(pointers, 0, 1)
+        return outputs
+
+
+def compiled(source: ClosedJaxpr) -> ClosedJaxpr:
+    """A simplified program with native calls in place of all that could be compiled."""
+    return Native(source).result
+
+
+def _plain(x: Any) -> Any:
+    """A copy whose elements lie in row-major order, at addresses that suit their size."""
+    return np.require(x, requirements=["C", "A"])
+
+
+@final
+class Native:
+    """A program compiled for this machine, and every stage on the way.
+
+    source: the simplified program. steps, parts: what was made of it. result: the program in which
+    native calls stand for most of the equations.
+    """
+
+    def __init__(self, source: ClosedJaxpr) -> None:
+        self.source = source
+        self.steps: list[Step] = fuse(source)
+        outputs = {a for a in source.jaxpr.outvars if isinstance(a, Var)}
+        self.parts = plan(self.steps, outputs)
+        self.schedules: list[Schedule] = []
+        module = Module()
+        calls: list[tuple[NativeCall, bool]] = []
+        eqns: list[Eqn] = []
+        for part in self.parts:
+            if isinstance(part, HostStep):
+                eqns.append(part.eqn)
+                continue
+            call = NativeCall(len(calls), part)
+            name = f"segment{call.number}"
+            schedules, shared = write_segment(module, name, part, host_target())
+            self.schedules += schedules
+            calls.append((call, shared))
+            reads = part.arguments[: part.n_inputs]
+            eqns.append(Eqn(call, reads, part.outputs, _source_info(source, part)))
+        self.llvm = str(module)
+        if calls:
+            provide_barrier()
+            code = engine.compile_module(self.llvm)
+            for call, shared in calls:
+                call.link(code, shared)
+        jaxpr = source.jaxpr
+        changed = Jaxpr(jaxpr.constvars, jaxpr.invars, jaxpr.outvars, eqns, jaxpr.debug_info)
+        self.result = ClosedJaxpr(changed, source.consts)
+
+    @property
+    def kernels(self) -> str:
+        """The text of all kernels."""
+        return "\n\n".join(str(s.kernel) for s in self.schedules)
+
+    @property
+    def plan(self) -> str:
+        """The text of the segments and host calls."""
+        return "\n".join(map(str, self.parts))
+
+
+def _source_info(source: ClosedJaxpr, part: Segment) -> Any:
+    made = {v for s in part.steps for v in s.writes}
+    return next((e.source_info for e in source.eqns if made & set(e.outvars)), None)
+
+
+def fallbacks(parts: Sequence[Segment | HostStep]) -> list[str]:
+    """The primitives that run on the host."""
+    return [p.eqn.primitive.name for p in parts if isinstance(p, HostStep)]
