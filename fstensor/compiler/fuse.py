@@ -23,7 +23,7 @@ from fstensor.core.affine import Affine, Index, flat
 from fstensor.core.jaxpr import Atom, ClosedJaxpr, Eqn, Literal, Var
 from fstensor.core.primitive import Primitive
 from fstensor.core.scalar import BOOL, ELEMENTARY, STORED
-from fstensor.ops.families import Elementwise
+from fstensor.ops.families import PerElement
 from fstensor.ops.reduce import Reduction
 from fstensor.ops.shape import Iota
 
@@ -398,7 +398,7 @@ class _Lowering:
             return self._reduction(eqn)
         shape = v.aval.shape
         args = [self.value(a, _stretched(index, a.aval.shape, shape)) for a in eqn.invars]
-        assert isinstance(eqn.primitive, Elementwise)
+        assert isinstance(eqn.primitive, PerElement)
         result = eqn.primitive.lower(self.record, *args)
         assert result is not NotImplemented
         lowered: int = result
@@ -462,7 +462,7 @@ def _kind(eqn: Eqn) -> str:
         return "iota"
     if isinstance(primitive, Reduction):
         return "reduce" if primitive.combines_by and primitive.axes else "host"
-    if isinstance(primitive, Elementwise):
+    if isinstance(primitive, PerElement):
         return (
             "point" if _has_form(primitive, tuple([a.aval.dtype for a in eqn.invars])) else "host"
         )
@@ -472,8 +472,10 @@ def _kind(eqn: Eqn) -> str:
 
 
 @functools.lru_cache(maxsize=4096)
-def _has_form(primitive: Elementwise, kinds: tuple[Any, ...]) -> bool:
+def _has_form(primitive: PerElement, kinds: tuple[Any, ...]) -> bool:
     """Whether a primitive's `lower` speaks of operands with these dtypes."""
+    if primitive.reads_bits and any(computed(d) != d for d in kinds):
+        return False
     record = Recorder(Kernel((), ()))
     args = []
     for n, dtype in enumerate(kinds):

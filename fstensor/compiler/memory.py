@@ -5,14 +5,16 @@ than much of the arithmetic done in it: every page is zeroed at its first touch.
 pool. One belongs to an owner, an object that arrays refer to as their base; when the last view is
 gone the owner is, and the block returns to the pool.
 
-Idle blocks together are kept below the size of those in use, or below 256 MiB if that is more; what
+Idle blocks together are kept about below the size of those in use, or 256 MiB if that is more; what
 was idle for longest goes back to the system first.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
+import itertools
 import math
 import mmap
 import os
@@ -35,17 +37,15 @@ _MAPS_PRIVATELY = hasattr(mmap, "MAP_PRIVATE") and hasattr(mmap, "MAP_ANONYMOUS"
 
 @final
 class _Block:
-    """A piece of memory. kind: the type of its owners, one for each size."""
+    """A piece of memory. returned: counts the blocks that came back to the pool before it did."""
 
-    __slots__ = ("address", "kind", "returned", "size", "storage")
+    __slots__ = ("address", "returned", "storage")
 
-    def __init__(self, size: int, kind: type[Any]) -> None:
-        self.size = size
-        self.kind = kind
+    def __init__(self, size: int) -> None:
         self.storage = _storage(size)
         start: int = self.storage.ctypes.data
         self.address = -(-start // _ALIGNMENT) * _ALIGNMENT
-        self.returned = 0  # counts the blocks that came back before
+        self.returned = 0
 
 
 def _storage(size: int) -> np.ndarray[Any, Any]:
@@ -54,109 +54,144 @@ def _storage(size: int) -> np.ndarray[Any, Any]:
         return np.empty(size + _ALIGNMENT, np.uint8)
     mapped = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        try:
+        with contextlib.suppress(OSError):  # of a kernel without them
             mapped.madvise(mmap.MADV_HUGEPAGE)
-        except OSError:  # a kernel without them
-            pass
     return np.frombuffer(mapped, np.uint8)
 
 
 @final
+class _Shelf:
+    """The blocks of one size.
+
+    idle: those that wait, the last to come back at the end. count: how many there are, idle or not.
+    take: a function that gives the owner of a block.
+    """
+
+    __slots__ = ("_next_look", "count", "idle", "pool", "size", "take")
+
+    def __init__(self, pool: Pool, size: int) -> None:
+        self.pool = pool
+        self.size = size
+        self.count = 0
+        self.idle: deque[_Block] = deque()
+        self._next_look = self._first_look()
+        self.take = self._taker()
+
+    def _first_look(self) -> int:
+        """With how many idle blocks it is time to look at all idle memory."""
+        return IDLE_BYTES_ALLOWED // (8 * self.size) + 1
+
+    def _taker(self) -> Callable[[], Any]:
+        # A deque's methods are atomic, so no lock is needed where there is a block; and these
+        # names are still there at the end of the interpreter, when globals may be gone.
+        pop, append, idle = self.idle.pop, self.idle.append, self.idle
+        tick, look = self.pool.tick, self._look
+
+        def __del__(owner: Any) -> None:
+            block = owner.block
+            block.returned = tick()
+            append(block)
+            if len(idle) >= self._next_look:
+                look()
+
+        names = {"__slots__": ("block",), "__del__": __del__, "__module__": __name__}
+        kind: Any = type("Memory", (ctypes.c_char * self.size,), names)
+        make, new = kind.from_address, self._new
+
+        def take() -> Any:
+            try:
+                block = pop()
+            except IndexError:
+                block = new()
+            owner = make(block.address)
+            owner.block = block
+            return owner
+
+        return take
+
+    def _new(self) -> _Block:
+        try:
+            block = _Block(self.size)
+        except (MemoryError, OSError):
+            self.pool.trim(0)
+            try:
+                block = _Block(self.size)
+            except (MemoryError, OSError):
+                raise MemoryError(f"no memory for a block of {self.size} bytes") from None
+        with self.pool.lock:
+            self.count += 1
+        return block
+
+    def _look(self) -> None:
+        self.pool.limit()
+        # While all is well, look again when an eighth more is idle.
+        self._next_look = max(self._first_look(), len(self.idle) * 9 // 8 + 1)
+
+
+@final
 class Pool:
-    """Idle blocks by size.
+    """Blocks by size.
 
-    Blocks come back whenever an owner dies, in any thread and in the midst of anything, also of the
-    methods below. So that is noted first, in a queue, and seen to when nobody else does. The lock
-    may be taken again by its holder for the same reason.
-
-    live_bytes, idle_bytes: the sizes of the blocks in use, and of those in the pool.
+    They come back when an owner dies, in any thread and in the midst of anything, also of what is
+    below. So that takes no lock, or leaves the rest to whoever holds it. The holder may take it
+    again.
     """
 
     def __init__(self) -> None:
-        self.live_bytes = 0
-        self.idle_bytes = 0
-        self._idle: dict[int, deque[_Block]] = {}  # of a size, the last to come back at the end
-        self._kinds: dict[int, type[Any]] = {}
-        self._returned: deque[_Block] = deque()
-        self._count_returned = 0
-        self._lock = threading.RLock()
+        self._shelves: dict[int, _Shelf] = {}
+        self.tick = itertools.count().__next__
+        self.lock = threading.RLock()
 
-    def take(self, size: int) -> Any:
-        """The owner of a block of `size` bytes, which `size_of_block` gave."""
-        with self._lock:
-            if self._returned:
-                self._collect()
-            self.live_bytes += size
-            blocks = self._idle.get(size)
-            if blocks:
-                block = blocks.pop()
-                self.idle_bytes -= size
-            else:
-                block = self._new(size)
-        owner = block.kind.from_address(block.address)
-        owner.block = block
-        return owner
+    def shelf(self, size: int) -> _Shelf:
+        found = self._shelves.get(size)
+        if found is None:
+            with self.lock:
+                found = self._shelves.setdefault(size, _Shelf(self, size))
+        return found
+
+    def bytes(self) -> tuple[int, int]:
+        """The sizes of all blocks in use, and of all idle ones."""
+        total = idle = 0
+        for shelf in list(self._shelves.values()):
+            total += shelf.size * shelf.count
+            idle += shelf.size * len(shelf.idle)
+        return total - idle, idle
+
+    def limit(self) -> None:
+        """Keep to the limit, unless another thread is about to."""
+        if self.lock.acquire(blocking=False):
+            try:
+                live, idle = self.bytes()
+                self._trim(idle, max(live, IDLE_BYTES_ALLOWED))
+            finally:
+                self.lock.release()
 
     def trim(self, most_idle: int) -> None:
         """Give blocks back to the system until no more than `most_idle` bytes are idle."""
-        with self._lock:
-            self._collect()
-            self._trim(most_idle)
+        with self.lock:
+            self._trim(self.bytes()[1], most_idle)
+
+    def _trim(self, idle: int, most_idle: int) -> None:
+        while idle > most_idle:
+            oldest = min(self._shelves.values(), key=_time_of_oldest)
+            try:
+                oldest.idle.popleft()
+            except IndexError:  # taken in the meantime
+                idle = self.bytes()[1]
+                continue
+            oldest.count -= 1
+            idle -= oldest.size
 
     def forget_lock(self) -> None:
         """Have a new lock: in the child of a fork, the one who held the old one may be gone."""
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
 
-    def _new(self, size: int) -> _Block:
-        kind = self._kinds.get(size)
-        if kind is None:
-            kind = self._kinds[size] = self._kind(size)
-        try:
-            return _Block(size, kind)
-        except (MemoryError, OSError):
-            self._trim(0)
-        try:
-            return _Block(size, kind)
-        except (MemoryError, OSError):
-            self.live_bytes -= size
-            raise MemoryError(f"no memory for a block of {size} bytes") from None
 
-    def _kind(self, size: int) -> type[Any]:
-        give = self._give  # which the end of the interpreter leaves in place, unlike globals
-
-        def __del__(owner: Any) -> None:
-            give(owner.block)
-
-        names = {"__slots__": ("block",), "__del__": __del__, "__module__": __name__}
-        return type("Memory", (ctypes.c_char * size,), names)
-
-    def _give(self, block: _Block) -> None:
-        self._returned.append(block)
-        if self._lock.acquire(blocking=False):
-            try:
-                self._collect()
-            finally:
-                self._lock.release()
-
-    def _collect(self) -> None:
-        while self._returned:
-            block = self._returned.popleft()
-            self._count_returned += 1
-            block.returned = self._count_returned
-            size = block.size
-            blocks = self._idle.get(size)
-            if blocks is None:
-                blocks = self._idle[size] = deque()
-            blocks.append(block)
-            self.live_bytes -= size
-            self.idle_bytes += size
-        if self.idle_bytes > IDLE_BYTES_ALLOWED and self.idle_bytes > self.live_bytes:
-            self._trim(max(IDLE_BYTES_ALLOWED, self.live_bytes))
-
-    def _trim(self, most_idle: int) -> None:
-        while self.idle_bytes > most_idle:
-            oldest = min((b for b in self._idle.values() if b), key=lambda b: b[0].returned)
-            self.idle_bytes -= oldest.popleft().size
+def _time_of_oldest(shelf: _Shelf) -> float:
+    try:
+        return shelf.idle[0].returned
+    except IndexError:
+        return math.inf
 
 
 _pool = Pool()
@@ -177,7 +212,7 @@ def allocate(nbytes: int) -> Any:
     to the pool when nothing refers to it any more.
     Raises: MemoryError when the system has none.
     """
-    return _pool.take(size_of_block(nbytes))
+    return _pool.shelf(size_of_block(nbytes)).take()
 
 
 def array(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
@@ -185,7 +220,7 @@ def array(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
     nbytes = math.prod(shape) * dtype.itemsize
     if nbytes < SMALLEST_POOLED or dtype.hasobject:
         return np.empty(shape, dtype)
-    return np.ndarray(shape, dtype, _pool.take(size_of_block(nbytes)))
+    return np.ndarray(shape, dtype, _pool.shelf(size_of_block(nbytes)).take())
 
 
 def maker(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Callable[[], np.ndarray[Any, Any]]:
@@ -198,18 +233,18 @@ def maker(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Callable[[], np.ndarr
     nbytes = math.prod(shape) * dtype.itemsize
     if nbytes < SMALLEST_POOLED or dtype.hasobject:
         return functools.partial(np.empty, shape, dtype)
-    size, take, ndarray = size_of_block(nbytes), _pool.take, np.ndarray
-    return lambda: ndarray(shape, dtype, take(size))
+    take, ndarray = _pool.shelf(size_of_block(nbytes)).take, np.ndarray
+    return lambda: ndarray(shape, dtype, take())
 
 
 def live_bytes() -> int:
     """The size of all blocks in use."""
-    return _pool.live_bytes
+    return _pool.bytes()[0]
 
 
 def idle_bytes() -> int:
     """The size of all blocks that wait to be used again."""
-    return _pool.idle_bytes
+    return _pool.bytes()[1]
 
 
 def trim(most_idle: int = 0) -> None:

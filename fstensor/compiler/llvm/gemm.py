@@ -43,7 +43,7 @@ from fstensor.compiler.llvm.vector import type_of
 from fstensor.core.scalar import Dtype
 
 # So many rows of a large matrix are read side by side in products with a vector.
-_FEW_K = 16
+_FEW_K = 8
 # Up to this extent of k, results are not stored between the sums and a short epilogue.
 _SHORT_K = 256
 _SHORT_EPILOGUE = 8
