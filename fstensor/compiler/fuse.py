@@ -13,16 +13,19 @@ kernel a value is read only where it was computed, element by element.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, final
 
 from fstensor.compiler.elementary import EXPANSIONS
-from fstensor.compiler.kernels import Access, Kernel, Recorder, computed
+from fstensor.compiler.kernels import Access, Kernel, Recorder, can_merge, computed, grouped
+from fstensor.compiler.llvm.gemm import MatrixProduct
 from fstensor.core.affine import Affine, Index, flat
 from fstensor.core.jaxpr import Atom, ClosedJaxpr, Eqn, Literal, Var
 from fstensor.core.primitive import Primitive
-from fstensor.core.scalar import BOOL, ELEMENTARY, STORED
+from fstensor.core.scalar import BOOL, ELEMENTARY, FLOAT32, FLOAT64, STORED
+from fstensor.ops.dot import DotGeneral
 from fstensor.ops.families import PerElement
 from fstensor.ops.reduce import Reduction
 from fstensor.ops.shape import Iota
@@ -93,6 +96,29 @@ class KernelStep:
 
 @final
 @dataclass
+class ProductStep:
+    """A matrix product, and the map that its results go through on their way to memory.
+
+    The kernel's last two axes are the rows and columns of the product, those before its batch.
+    offsets: where the two operands begin in their buffers, which are the first ones read; the
+    others are those of the kernel.
+    """
+
+    product: MatrixProduct
+    offsets: tuple[int, int]
+    kernel: Kernel
+    reads: list[Var]
+    writes: list[Var]
+
+    def __str__(self) -> str:
+        p = self.product
+        sizes = f"batch {p.batch} {p.m}x{p.k} by {p.k}x{p.n}"
+        strides = f"a {p.a_batch} {p.a_row} {p.a_k}, b {p.b_batch} {p.b_k} {p.b_column}"
+        return f"product {p.dtype} {sizes}, strides {strides}\n{self.kernel}"
+
+
+@final
+@dataclass
 class HostStep:
     """An equation that is run by its primitive's `impl`."""
 
@@ -110,7 +136,7 @@ class HostStep:
         return f"host {self.eqn.primitive.name}"
 
 
-Step: TypeAlias = KernelStep | HostStep
+Step: TypeAlias = KernelStep | ProductStep | HostStep
 
 
 def fuse(closed: ClosedJaxpr) -> list[Step]:
@@ -130,6 +156,7 @@ class _Unit:
     eqns: list[Eqn]
     domain: Domain | None  # None: on the host
     before: int = 0
+    product: Eqn | None = None
     edges: list[_Edge] = field(default_factory=list)
 
 
@@ -166,10 +193,21 @@ class _Fusion:
         for eqn in self.jaxpr.eqns:
             if self._kind(eqn) == "view" and _source(eqn) is None:
                 needed += [a for a in eqn.invars if isinstance(a, Var)]
+            if self._kind(eqn) == "product":
+                needed += [a for a in eqn.invars if isinstance(a, Var) and not self._lies(a)]
         for v in needed:
             made_by = self.maker.get(v)
             if made_by is not None and self._kind(made_by) in ("view", "iota"):
                 self.kinds[id(made_by)] = "copy"
+
+    def _lies(self, atom: Atom) -> bool:
+        """Whether a value is in memory, but for rearrangements."""
+        while isinstance(atom, Var) and atom in self.maker:
+            made_by = self.maker[atom]
+            if self._kind(made_by) != "view":
+                return self._kind(made_by) != "iota"
+            atom = made_by.invars[0]
+        return isinstance(atom, Var)
 
     def _edges(self, eqn: Eqn) -> Iterator[_Edge]:
         """The values in memory, or of kernels, that an equation reads."""
@@ -191,7 +229,7 @@ class _Fusion:
         """Give an equation a unit, together with those of its operands that it can join."""
         domain = None
         kind = self._kind(eqn)
-        if kind in ("point", "copy"):
+        if kind in ("point", "copy", "product"):
             domain = Domain(eqn.outvars[0].aval.shape)
         elif kind == "reduce":
             primitive = eqn.primitive
@@ -199,6 +237,7 @@ class _Fusion:
             domain = Domain(eqn.invars[0].aval.shape, tuple(sorted(primitive.axes)))
         unit = _Unit(len(self.unit_of), [eqn], domain)
         unit.edges = list(self._edges(eqn))
+        unit.product = eqn if kind == "product" else None
         self.unit_of[id(eqn)] = self.units[unit.number] = unit
         makers = {self._unit_of(e.value).number for e in unit.edges}
         for n in makers:
@@ -219,6 +258,9 @@ class _Fusion:
         domain = first.domain.joined(second.domain)
         if domain is None:
             return False
+        if first.product or second.product:
+            if (first.product and second.product) or domain.reduced:
+                return False
         between = second.before & ~(1 << first.number)
         if any(self.units[n].before >> first.number & 1 for n in _bits(between)):
             return False  # something else needs the first, and the second needs it
@@ -230,6 +272,8 @@ class _Fusion:
 
     def _is_read_in_place(self, edge: _Edge, domain: Domain) -> bool:
         """Whether a value is read where it is computed, in a kernel of both."""
+        if self._kind(edge.user) == "product":
+            return False
         shape = edge.user.outvars[0].aval.shape
         if self._kind(edge.user) == "reduce":
             shape = domain.shape
@@ -256,6 +300,7 @@ class _Fusion:
         assert first.domain is not None
         assert second.domain is not None
         second.domain = first.domain.joined(second.domain)
+        second.product = first.product or second.product
         second.eqns = first.eqns + second.eqns
         second.edges = first.edges + second.edges
         gone, stays = 1 << first.number, 1 << second.number
@@ -323,11 +368,100 @@ class _Fusion:
             waiting = [u for u in waiting if id(u) not in taken]
         return order
 
-    def _kernel(self, unit: _Unit, wanted: set[Var]) -> KernelStep:
-        assert unit.domain is not None
+    def _kernel(self, unit: _Unit, wanted: set[Var]) -> KernelStep | ProductStep:
         lowering = _Lowering(self, unit)
         outputs = [v for e in unit.eqns for v in e.outvars if v in wanted]
-        return lowering.step(outputs)
+        step = lowering.step(outputs)
+        return step if unit.product is None else self._product(unit.product, step)
+
+    def _product(self, eqn: Eqn, epilogue: KernelStep) -> ProductStep:
+        """The step of a contraction: its axes sorted into batch, rows, columns and sums."""
+        primitive = eqn.primitive
+        assert isinstance(primitive, DotGeneral)
+        contract, batch = primitive.dimension_numbers
+        shapes = [a.aval.shape for a in eqn.invars]
+        n_batch, n_out = len(batch[0]), eqn.outvars[0].aval.ndim
+        rank = n_out + len(contract[0])
+        axis = [Affine.axis(a, rank) for a in range(rank)]
+        places: list[Affine] = []
+        operands: list[Var] = []
+        free_from = n_batch
+        for side, shape in enumerate(shapes):
+            index: list[Affine | None] = [None] * len(shape)
+            for k, d in enumerate(batch[side]):
+                index[d] = axis[k]
+            for k, d in enumerate(contract[side]):
+                index[d] = axis[n_out + k]
+            for d, i in enumerate(index):
+                if i is None:
+                    index[d] = axis[free_from]
+                    free_from += 1
+            v, place = self._in_memory(eqn.invars[side], tuple([i for i in index if i]), rank)
+            operands.append(v)
+            places.append(place)
+            if side == 0:
+                n_rows = free_from - n_batch
+        a, b = places
+        sizes = [*eqn.outvars[0].aval.shape, *(shapes[0][d] for d in contract[0])]
+
+        def together(first: int, second: int, operand: Affine) -> bool:
+            fits = operand.strides[first] == operand.strides[second] * sizes[second]
+            return fits and (second >= n_out or can_merge(epilogue.kernel, first, second))
+
+        def groups(axes: Sequence[int], *of: Affine) -> list[list[int]]:
+            found: list[list[int]] = []
+            for x in [x for x in axes if sizes[x] != 1]:
+                if found and all(together(found[-1][-1], x, p) for p in of):
+                    found[-1].append(x)
+                else:
+                    found.append([x])
+            return found or [[]]
+
+        *more, rows = groups(range(n_batch, n_batch + n_rows), a)
+        *still_more, columns = groups(range(n_batch + n_rows, n_out), b)
+        sums = groups(range(n_out, rank), a, b)
+        batches = [[x] for x in range(n_batch) if sizes[x] != 1] + more + still_more
+        assert len(sums) == 1, "see _is_product"
+
+        def size(group: list[int]) -> int:
+            return math.prod([sizes[x] for x in group])
+
+        def stride(place: Affine, group: list[int]) -> int:
+            return place.strides[group[-1]] if group else 0
+
+        product = MatrixProduct(
+            eqn.outvars[0].aval.dtype,
+            tuple(map(size, batches)),
+            size(rows),
+            size(columns),
+            size(sums[0]),
+            tuple([stride(a, g) for g in batches]),
+            stride(a, rows),
+            stride(a, sums[0]),
+            tuple([stride(b, g) for g in batches]),
+            stride(b, sums[0]),
+            stride(b, columns),
+        )
+        all_groups = [*batches, rows, columns]
+        kernel = grouped(epilogue.kernel, all_groups, len(all_groups))
+        offsets = (a.constant, b.constant)
+        return ProductStep(product, offsets, kernel, [*operands, *epilogue.reads], epilogue.writes)
+
+    def _in_memory(self, atom: Atom, index: Index, rank: int) -> tuple[Var, Affine]:
+        """Where an element lies: the value whose memory it is, and the place."""
+        while (
+            isinstance(atom, Var) and atom in self.maker and self._kind(self.maker[atom]) == "view"
+        ):
+            view = self.maker[atom]
+            found = view.primitive.source_index(index, view.invars[0].aval)
+            if found is None:
+                atom, place = view.invars[0], flat(index, atom.aval.shape)
+                break
+            atom, index = view.invars[0], found
+        else:
+            place = flat(index, atom.aval.shape)
+        assert isinstance(atom, Var), "see _make_real"
+        return atom, Affine(place.constant, place.strides or (0,) * rank)
 
 
 @final
@@ -396,6 +530,8 @@ class _Lowering:
             return self._load_flat(operand, flat(index, v.aval.shape))
         if kind == "reduce":
             return self._reduction(eqn)
+        if kind == "product":
+            return self.record.product(v.aval.dtype)
         shape = v.aval.shape
         args = [self.value(a, _stretched(index, a.aval.shape, shape)) for a in eqn.invars]
         assert isinstance(eqn.primitive, PerElement)
@@ -460,6 +596,8 @@ def _kind(eqn: Eqn) -> str:
         return "host"
     if isinstance(primitive, Iota):
         return "iota"
+    if isinstance(primitive, DotGeneral):
+        return "product" if _is_product(eqn) else "host"
     if isinstance(primitive, Reduction):
         return "reduce" if primitive.combines_by and primitive.axes else "host"
     if isinstance(primitive, PerElement):
@@ -469,6 +607,17 @@ def _kind(eqn: Eqn) -> str:
     if type(primitive).source_index is not Primitive.source_index:
         return "view"
     return "host"
+
+
+def _is_product(eqn: Eqn) -> bool:
+    """Whether a contraction is a product of matrices, of floats, for each index of a batch."""
+    primitive = eqn.primitive
+    assert isinstance(primitive, DotGeneral)
+    kinds = {a.aval.dtype for a in (*eqn.invars, *eqn.outvars)}
+    if len(kinds) != 1 or not kinds <= {FLOAT32, FLOAT64}:
+        return False
+    (contract, _), _ = primitive.dimension_numbers
+    return sum(eqn.invars[0].aval.shape[d] != 1 for d in contract) <= 1
 
 
 @functools.lru_cache(maxsize=4096)

@@ -46,7 +46,8 @@ class Instruction:
     """One operation on elements.
 
     op: a name of `core.scalar`, or "load", "constant", "index", "convert", "bitcast", "select",
-        "fma", "reduce". detail: what is loaded; the constant; the index; the reduction's operation.
+        "fma", "reduce", or "product": the element of a matrix product that the kernel follows on.
+        detail: what is loaded; the constant; the index; the reduction's operation.
     axes: a bit for each axis that the value depends on. stage: the first in which it is known.
     """
 
@@ -253,6 +254,10 @@ class Recorder(ScalarOps[int]):
         axes = operand.axes & ~self.kernel.inner_bits
         return self._add("reduce", operand.dtype, (x,), op, axes, operand.stage + 1)
 
+    def product(self, dtype: Dtype) -> int:
+        """The result of the contraction whose epilogue this kernel is, at the present row."""
+        return self._add("product", dtype, (), None, (1 << len(self.kernel.outer)) - 1, 0)
+
     def store(self, access: Access, value: int) -> None:
         self.kernel.stores.append(Store(access, value))
 
@@ -273,51 +278,49 @@ def identity(op: str, dtype: Dtype) -> Any:
     return limits.min if op == "max" else limits.max
 
 
+def can_merge(kernel: Kernel, first: int, second: int) -> bool:
+    """Whether two axes can be run through as one, the second being the faster of them."""
+    places = [i.detail.place for i in kernel.instructions if i.op == "load"]
+    places += [i.detail for i in kernel.instructions if i.op == "index"]
+    places += [s.access.place for s in kernel.stores]
+    n = kernel.sizes[second]
+    return all(p.strides[first] == p.strides[second] * n for p in places)
+
+
 def merged(kernel: Kernel, order: Sequence[int], n_outer: int) -> Kernel:
     """The kernel with its axes in another order, and neighbours made one where all accesses allow.
 
     order: the present numbers of the axes to keep; those left out have size 1. The first n_outer
     are the outer ones.
     """
-    places = [i.detail.place for i in kernel.instructions if i.op == "load"]
-    places += [s.access.place for s in kernel.stores]
-    fixed = [i.detail for i in kernel.instructions if i.op == "index"]
     groups: list[list[int]] = []
     for k, a in enumerate(order):
-        n = kernel.sizes[a]
-        if groups and k != n_outer:
-            last = groups[-1][-1]
-            joins = all(p.strides[last] == p.strides[a] * n for p in places) and all(
-                p.strides[last] == p.strides[a] * n for p in fixed
-            )
-            if joins:
-                groups[-1].append(a)
-                continue
-        groups.append([a])
-    starts = [g[0] for g in groups]
+        if groups and k != n_outer and can_merge(kernel, groups[-1][-1], a):
+            groups[-1].append(a)
+        else:
+            groups.append([a])
     before = set(order[:n_outer])
-    outer = [g for g, s in zip(groups, starts, strict=True) if s in before]
-    inner = [g for g, s in zip(groups, starts, strict=True) if s not in before]
-    kept = [g[-1] for g in (*outer, *inner)]
+    return grouped(kernel, groups, sum(g[0] in before for g in groups))
 
-    def size(group: list[int]) -> int:
-        return math.prod([kernel.sizes[a] for a in group])
+
+def grouped(kernel: Kernel, groups: Sequence[Sequence[int]], n_outer: int) -> Kernel:
+    """The kernel with an axis for each group of mergeable ones; n_outer groups are outer axes.
+
+    An empty group stands for an axis of size 1.
+    """
 
     def moved(place: Affine) -> Affine:
-        return Affine(place.constant, tuple([place.strides[a] for a in kept]))
+        return Affine(place.constant, tuple([place.strides[g[-1]] if g else 0 for g in groups]))
 
-    result = Kernel(tuple(map(size, outer)), tuple(map(size, inner)), list(kernel.buffers))
-    bit = {a: k for k, g in enumerate((*outer, *inner)) for a in g}
+    sizes = [math.prod([kernel.sizes[a] for a in g]) for g in groups]
+    result = Kernel(tuple(sizes[:n_outer]), tuple(sizes[n_outer:]), list(kernel.buffers))
     for i in kernel.instructions:
         detail = i.detail
         if i.op == "load":
             detail = Access(detail.buffer, moved(detail.place))
         elif i.op == "index":
             detail = moved(detail)
-        axes = 0
-        for a, k in bit.items():
-            if i.axes >> a & 1:
-                axes |= 1 << k
+        axes = sum(1 << k for k, g in enumerate(groups) if any(i.axes >> a & 1 for a in g))
         result.instructions.append(Instruction(i.op, i.dtype, i.args, detail, axes, i.stage))
     for s in kernel.stores:
         result.stores.append(Store(Access(s.access.buffer, moved(s.access.place)), s.value))

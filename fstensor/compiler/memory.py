@@ -43,7 +43,7 @@ class _Block:
 
     def __init__(self, size: int) -> None:
         self.storage = _storage(size)
-        start: int = self.storage.ctypes.data
+        start: int = self.storage.__array_interface__["data"][0]
         self.address = -(-start // _ALIGNMENT) * _ALIGNMENT
         self.returned = 0
 

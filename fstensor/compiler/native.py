@@ -15,10 +15,10 @@ import numpy as np
 
 from fstensor.compiler.fuse import HostStep, Step, fuse
 from fstensor.compiler.llvm import engine
-from fstensor.compiler.llvm.program import write_segment
+from fstensor.compiler.llvm.program import Written, write_segment
 from fstensor.compiler.llvm.target import host_target
 from fstensor.compiler.llvm.text import Module
-from fstensor.compiler.plan import Segment, plan
+from fstensor.compiler.plan import ALIGNMENT, Segment, plan
 from fstensor.compiler.schedule import Schedule
 from fstensor.compiler.threads import BARRIER_BYTES, provide_barrier, team
 from fstensor.core.aval import ShapedArray
@@ -47,18 +47,18 @@ class NativeCall(Primitive):
         self._barrier = np.zeros(BARRIER_BYTES + 128, np.uint8)
         start = self._barrier.__array_interface__["data"][0]
         self._barrier_address = -(-start // 128) * 128
-        self._address = 0
-        self._shared = False
+        self._scratch = segment.scratch + 2 * ALIGNMENT
 
     @property
     def params(self) -> dict[str, Any]:
         return {"number": self.number}
 
-    def link(self, code: engine.Compiled, shared: bool) -> None:
-        """Set the code that runs it, and whether a team of threads does."""
+    def link(self, code: engine.Compiled, written: Written) -> None:
+        """Set the code that runs it."""
         self._code = code  # lives as long as its address is in use
         self._address = code.address(f"segment{self.number}")
-        self._shared = shared
+        self._shared = written.shared
+        self._workspace = written.workspace
         kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
         self._function = kind(self._address)
 
@@ -68,11 +68,13 @@ class NativeCall(Primitive):
     def impl(self, xp: Any, *buffers: Any) -> Any:
         inputs = [b if b.flags.c_contiguous and b.flags.aligned else _plain(b) for b in buffers]
         outputs = [np.empty(shape, dtype) for shape, dtype in self._outputs]
-        scratch = np.empty(self.segment.scratch + 64, np.uint8)
+        runners = team() if self._shared else None
+        threads = runners.size if runners else 1
+        scratch = np.empty(self._scratch + self._workspace * threads, np.uint8)
         arrays = [*inputs, *outputs, scratch]
         pointers = self._pointers(*map(id, arrays), self._barrier_address)
-        if self._shared:
-            team().run(self._address, ctypes.addressof(pointers))
+        if runners is not None:
+            runners.run(self._address, ctypes.addressof(pointers))
         else:
             self._function(pointers, 0, 1)
         return outputs
@@ -103,7 +105,7 @@ class Native:
         self.parts = plan(self.steps, outputs)
         self.schedules: list[Schedule] = []
         module = Module()
-        calls: list[tuple[NativeCall, bool]] = []
+        calls: list[tuple[NativeCall, Written]] = []
         eqns: list[Eqn] = []
         for part in self.parts:
             if isinstance(part, HostStep):
@@ -111,17 +113,17 @@ class Native:
                 continue
             call = NativeCall(len(calls), part)
             name = f"segment{call.number}"
-            schedules, shared = write_segment(module, name, part, host_target())
-            self.schedules += schedules
-            calls.append((call, shared))
+            written = write_segment(module, name, part, host_target())
+            self.schedules += written.schedules
+            calls.append((call, written))
             reads = part.arguments[: part.n_inputs]
             eqns.append(Eqn(call, reads, part.outputs, _source_info(source, part)))
         self.llvm = str(module)
         if calls:
             provide_barrier()
             code = engine.compile_module(self.llvm)
-            for call, shared in calls:
-                call.link(code, shared)
+            for call, written in calls:
+                call.link(code, written)
         jaxpr = source.jaxpr
         changed = Jaxpr(jaxpr.constvars, jaxpr.invars, jaxpr.outvars, eqns, jaxpr.debug_info)
         self.result = ClosedJaxpr(changed, source.consts)
@@ -129,7 +131,7 @@ class Native:
     @property
     def kernels(self) -> str:
         """The text of all kernels."""
-        return "\n\n".join(str(s.kernel) for s in self.schedules)
+        return "\n\n".join(str(s) for s in self.steps if not isinstance(s, HostStep))
 
     @property
     def plan(self) -> str:

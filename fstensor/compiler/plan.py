@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import final
 
-from fstensor.compiler.fuse import HostStep, KernelStep, Step
+from fstensor.compiler.fuse import HostStep, KernelStep, ProductStep, Step
 from fstensor.core.jaxpr import Var
 
 ALIGNMENT = 64  # bytes; of the scratch memory, and of each value in it
@@ -32,7 +32,7 @@ class Segment:
     n_inputs: how many are read. places: where in the scratch memory the other values lie.
     """
 
-    steps: list[KernelStep]
+    steps: list[KernelStep | ProductStep]
     arguments: list[Var] = field(default_factory=list)
     n_inputs: int = 0
     places: dict[Var, int] = field(default_factory=dict)
@@ -45,9 +45,10 @@ class Segment:
     def __str__(self) -> str:
         lines = [f"segment of {len(self.steps)} kernels, scratch {self.scratch} bytes"]
         for n, step in enumerate(self.steps):
+            kind = "product" if isinstance(step, ProductStep) else "kernel"
             reads = ", ".join(map(self._where, step.reads))
             writes = ", ".join(map(self._where, step.writes))
-            lines.append(f"  kernel {n}: {reads} -> {writes}")
+            lines.append(f"  {kind} {n}: {reads} -> {writes}")
         return "\n".join(lines)
 
     def _where(self, v: Var) -> str:
@@ -108,12 +109,16 @@ def _lay_out(segment: Segment, inside: set[Var]) -> None:
             del live[v]
 
 
-def _may_take_over(step: KernelStep, old: Var, new: Var) -> bool:
+def _may_take_over(step: KernelStep | ProductStep, old: Var, new: Var) -> bool:
     """Whether a kernel can write `new` over `old`: it reads each element where it then writes."""
-    kernel = step.kernel
+    kernel, reads = step.kernel, step.reads
+    if isinstance(step, ProductStep):
+        if old in reads[:2]:
+            return False
+        reads = reads[2:]
     if old.aval.dtype.itemsize != new.aval.dtype.itemsize or kernel.inner:
         return False
-    buffers = [*step.reads, *step.writes]
+    buffers = [*reads, *step.writes]
     place = next(s.access.place for s in kernel.stores if buffers[s.access.buffer] is new)
     loads = [i.detail for i in kernel.instructions if i.op == "load"]
     return all(a.place == place for a in loads if buffers[a.buffer] is old)

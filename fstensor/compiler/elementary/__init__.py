@@ -1,10 +1,12 @@
 """Elementary functions written in the operations of kernels.
 
 Each function takes the operations and its arguments, values of float32 or float64, and is free of
-branches but for `rarely`. Errors stay below 3 ULP on the whole domain; subnormal numbers, zeros with
-their signs, infinities and NaN come out as C99's Annex F has them. Polynomials are minimax fits
-made for this package by Remez' exchange in 220-bit arithmetic, their coefficients rounded one after
-the other, each time with the rest fitted anew; the comments give the interval and the error.
+branches but for `rarely`. Errors stay below 3 ULP on the whole domain; subnormal numbers, zeros
+with their signs, infinities and NaN come out as C99's Annex F has them.
+
+Polynomials are minimax fits made for this package by Remez' exchange in 220-bit arithmetic, their
+first coefficients rounded one after the other, each time with the rest fitted anew. Comments give
+the interval and the error.
 """
 
 from __future__ import annotations
@@ -12,15 +14,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fstensor.compiler.elementary.error import erf
-from fstensor.compiler.elementary.exponential import exp, exp2, expm1, logistic, tanh
-from fstensor.compiler.elementary.logarithm import log, log1p, log2
-from fstensor.compiler.elementary.power import pow, rsqrt
-from fstensor.compiler.elementary.trigonometric import cos, sin
+from fstensor.compiler.elementary.error import erf, erfc
+from fstensor.compiler.elementary.exponential import cosh, exp, exp2, expm1, logistic, sinh, tanh
+from fstensor.compiler.elementary.inverse import acos, asin, atan, atan2
+from fstensor.compiler.elementary.logarithm import acosh, asinh, atanh, log, log1p, log2
+from fstensor.compiler.elementary.power import cbrt, pow, rsqrt
+from fstensor.compiler.elementary.trigonometric import cos, sin, tan
 from fstensor.core.scalar import FLOAT32, FLOAT64, Dtype
 
 _FUNCTIONS: tuple[Callable[..., Any], ...] = (
-    cos, erf, exp, exp2, expm1, log, log1p, log2, logistic, pow, rsqrt, sin, tanh,
+    acos, acosh, asin, asinh, atan, atan2, atanh, cbrt, cos, cosh, erf, erfc, exp, exp2, expm1,
+    log, log1p, log2, logistic, pow, rsqrt, sin, sinh, tan, tanh,
 )  # fmt: skip
 
 # The function of the operations and arguments for each name in ELEMENTARY and dtype.

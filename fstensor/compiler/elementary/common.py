@@ -21,7 +21,7 @@ class Format:
     The first part, `ln2_high`, has so few bits that its product with any exponent is exact.
     """
 
-    float: Dtype
+    dtype: Dtype
     bits: Dtype  # the unsigned integers of the same size
     fraction: int  # bits after the leading one
     bias: int
@@ -40,7 +40,7 @@ class Format:
 
     def pattern(self, value: float) -> int:
         """The bits of a number as an integer."""
-        return int(np.asarray(value, self.float).view(self.bits))
+        return int(np.asarray(value, self.dtype).view(self.bits))
 
 
 SINGLE = Format(FLOAT32, UINT32, 23, 127, 0.693145751953125, 1.4286068e-06)
@@ -89,11 +89,19 @@ def nearest_multiple(ops: ScalarOps[V], x: V, scale: float, offset: int = 0) -> 
 def power_of_two(ops: ScalarOps[V], bits: V, form: Format) -> V:
     """The float 2^k for bits whose lowest ones are k + bias, with 0 < k + bias <= 2 bias."""
     shifted = ops.shl(bits, ops.constant(form.fraction, form.bits))
-    return ops.bitcast(shifted, form.float)
+    return ops.bitcast(shifted, form.dtype)
+
+
+def head(ops: ScalarOps[V], x: V) -> V:
+    """The first 12 or 26 bits of a float: products of two heads are exact."""
+    form = format_of(ops, x)
+    rest = form.fraction // 2 + 1
+    mask = ops.constant((1 << (form.sign + 1)) - (1 << rest), form.bits)
+    return ops.bitcast(ops.and_(ops.bitcast(x, form.bits), mask), form.dtype)
 
 
 def subtract_ln2(ops: ScalarOps[V], x: V, k: V, times: int = 1) -> V:
-    """x - k times ln 2, with the rounding error of one number of the size of the result.
+    """The difference of x and k `times` ln 2, with errors of the last place of the result.
 
     Cody and Waite, Software Manual for the Elementary Functions (1980), chapter 6.
     """

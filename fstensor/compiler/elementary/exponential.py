@@ -73,6 +73,26 @@ _EXPM1_DOUBLE = (
     2.5053806793077446e-08,
 )
 
+# For |r| <= ln(2) / 2 and z = r^2: sinh r = r + r z q(z), relative errors 2^-26.2 and 2^-61.7;
+# cosh r = 1 + z q(z), 2^-33.2 and 2^-69.9.
+_SINH_SINGLE = (0.16666543, 0.008366535)
+_SINH_DOUBLE = (
+    0.16666666666666677,
+    0.008333333333321384,
+    0.00019841269886823392,
+    2.755724344166691e-06,
+    2.510932532995565e-08,
+)
+_COSH_SINGLE = (0.5, 0.04166646, 0.0013935426)
+_COSH_DOUBLE = (
+    0.5,
+    0.041666666666666685,
+    0.0013888888888873283,
+    2.480158734919949e-05,
+    2.7557251822709065e-07,
+    2.0921768794773772e-09,
+)
+
 
 def exp(ops: ScalarOps[V], x: V) -> V:
     """e^x = p s s, where s = 2^h, p = e^r and x = 2 h ln 2 + r.
@@ -82,15 +102,17 @@ def exp(ops: ScalarOps[V], x: V) -> V:
     """
     single = format_of(ops, x) is SINGLE
     x = at_least(ops, at_most(ops, x, 89.0 if single else 710.0), -104.0 if single else -746.0)
-    p, s = _exp_parts(ops, x)
+    p, s = exp_parts(ops, x)
     return ops.mul(ops.mul(p, s), s)
 
 
-def _exp_parts(ops: ScalarOps[V], x: V) -> tuple[V, V]:
-    """e^r and 2^h with x = 2 h ln 2 + r."""
+def exp_parts(ops: ScalarOps[V], x: V, rest: V | None = None) -> tuple[V, V]:
+    """e^r and 2^h with x + rest = 2 h ln 2 + r, where `rest` is small."""
     form = format_of(ops, x)
     h, bits = nearest_multiple(ops, x, LOG2_E / 2, form.bias)
     r = subtract_ln2(ops, x, h, 2)
+    if rest is not None:
+        r = ops.add(r, rest)
     one = ops.like(1, x)
     q = horner(ops, r, _EXP_SINGLE if form is SINGLE else _EXP_DOUBLE)
     return ops.fma(ops.fma(q, r, one), r, one), power_of_two(ops, bits, form)
@@ -120,9 +142,9 @@ def logistic(ops: ScalarOps[V], x: V) -> V:
     """
     form = format_of(ops, x)
     limit = 104.0 if form is SINGLE else 746.0
-    p, s = _exp_parts(ops, ops.neg(at_least(ops, at_most(ops, x, limit), -limit)))
+    p, s = exp_parts(ops, ops.neg(at_least(ops, at_most(ops, x, limit), -limit)))
     twice_one = ops.constant(2 * form.pattern(1.0), form.bits)
-    u = ops.bitcast(ops.sub(twice_one, ops.bitcast(s, form.bits)), form.float)
+    u = ops.bitcast(ops.sub(twice_one, ops.bitcast(s, form.bits)), form.dtype)
     return ops.div(u, ops.fma(p, s, u))
 
 
@@ -156,7 +178,44 @@ def expm1_inside(ops: ScalarOps[V], x: V) -> V:
 
 
 def tanh(ops: ScalarOps[V], x: V) -> V:
-    """tanh |x| = -E / (E + 2) with E = e^(-2|x|) - 1, which has no cancellation."""
+    """The quotient E / (E + 2) with E = e^(2|x|) - 1, whose errors count less the larger E is."""
     size = at_most(ops, ops.abs(x), 10.0 if format_of(ops, x) is SINGLE else 20.0)
-    e = expm1_inside(ops, ops.mul(size, ops.like(-2, x)))
+    e = expm1_inside(ops, ops.mul(size, ops.like(2, x)))
     return ops.copysign(ops.div(e, ops.add(e, ops.like(2, x))), x)
+
+
+def sinh(ops: ScalarOps[V], x: V) -> V:
+    """2 (2^(k-2) - 2^(-k-2)) cosh r + 2 (2^(k-2) + 2^(-k-2)) sinh r, where |x| = k ln 2 + r."""
+    form = format_of(ops, x)
+    size = ops.abs(x)
+    sinh_r, cosh_r, less, more = _hyperbolic_parts(ops, size)
+    half = ops.fma(cosh_r, less, ops.mul(sinh_r, more))
+    small = ops.lt(size, ops.like(2.0 ** -(form.fraction + 2), x))
+    return ops.copysign(ops.select(small, size, ops.add(half, half)), x)
+
+
+def cosh(ops: ScalarOps[V], x: V) -> V:
+    """2 (2^(k-2) + 2^(-k-2)) cosh r + 2 (2^(k-2) - 2^(-k-2)) sinh r, where |x| = k ln 2 + r."""
+    sinh_r, cosh_r, less, more = _hyperbolic_parts(ops, ops.abs(x))
+    half = ops.fma(cosh_r, more, ops.mul(sinh_r, less))
+    return ops.add(half, half)
+
+
+def _hyperbolic_parts(ops: ScalarOps[V], size: V) -> tuple[V, V, V, V]:
+    """For size = k ln 2 + r: sinh r, cosh r, 2^(k-2) - 2^(-k-2) and 2^(k-2) + 2^(-k-2)."""
+    form = format_of(ops, size)
+    single = form is SINGLE
+    size = at_most(ops, size, 89.7 if single else 710.6)
+    k, bits = nearest_multiple(ops, size, LOG2_E, form.bias - 2)
+    r = subtract_ln2(ops, size, k)
+    z = ops.mul(r, r)
+    odd = horner(ops, z, _SINH_SINGLE if single else _SINH_DOUBLE)
+    even = horner(ops, z, _COSH_SINGLE if single else _COSH_DOUBLE)
+    up = power_of_two(ops, bits, form)
+    sixteenth = ops.constant(2 * form.pattern(0.25), form.bits)
+    down = ops.bitcast(ops.sub(sixteenth, ops.bitcast(up, form.bits)), form.dtype)
+    # From here on 2^-k does not count, and later has no normal number.
+    down = ops.select(ops.lt(k, ops.like(form.fraction, r)), down, ops.like(0, r))
+    sinh_r = ops.fma(ops.mul(r, z), odd, r)
+    cosh_r = ops.fma(z, even, ops.like(1, r))
+    return sinh_r, cosh_r, ops.sub(up, down), ops.add(up, down)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from fstensor.compiler.elementary.common import SINGLE, Format, format_of
 from fstensor.core.scalar import FLOAT64, INT64, UINT64, ScalarOps, V
 
@@ -90,8 +92,8 @@ def turns(ops: ScalarOps[V], size: V, halves: bool, quarters_ahead: int = 0) -> 
         unsigned = ops.convert(ops.shr(ops.shl(low, integer(unit_bits)), integer(1)), FLOAT64)
         r = ops.fma(unsigned, ops.constant(2.0**-63, FLOAT64), r)
     scale = 3.4061215800865545e-19 / (1 << unit_bits)
-    r = ops.convert(ops.mul(r, ops.constant(scale, FLOAT64)), form.float)
-    infinity = ops.constant(float("inf"), form.float)
+    r = ops.convert(ops.mul(r, ops.constant(scale, FLOAT64)), form.dtype)
+    infinity = ops.constant(float("inf"), form.dtype)
     r = ops.select(ops.lt(size, infinity), r, ops.sub(size, size))
     return r, ops.convert(k, form.bits)
 
@@ -151,6 +153,5 @@ def _window(ops: ScalarOps[V], place: V, count: int, steps: int) -> list[V]:
         words = [ops.select(chosen, words[i + move], words[i]) for i in range(needed)]
     left = ops.sub(integer(32), ops.and_(place, integer(31)))
     mask = integer(0xFFFFFFFF)
-    pairs = zip(words, words[1:], strict=False)
-    joined = [ops.or_(ops.shl(word, integer(32)), following) for word, following in pairs]
+    joined = [ops.or_(ops.shl(word, integer(32)), after) for word, after in pairwise(words)]
     return [ops.and_(ops.shr(pair, left), mask) for pair in joined[:count]]

@@ -12,23 +12,32 @@ What becomes of the results is the caller's choice: `epilogue(fn, acc, batch, i,
 writes the lines that store (or use) C[batch, i, j:j + lanes]. It is reached exactly once for each
 element, with the complete sum. `acc` is a value of type `<lanes x float>`, or of the scalar type
 where lanes is 1; `batch`, `i` and `j` are i64 values; `mask` is a constant of type `<lanes x i1>`,
-or None where all lanes are valid. `lanes` is a power of two, at most that of a vector; it is 1 only
-where n is 1. The lines stand in a function of their own, whose parameters are `batch`, i, j and
-`extra`, so they may use nothing else; they may contain blocks.
+or None where all lanes are valid. `lanes` is a power of two, at most that of a vector. The lines
+stand in functions of their own, whose parameters include `extra`; they may use nothing else, and
+may contain blocks. They are written several times, and once for a trial whose text is thrown away.
 
 The method is that of K. Goto and R. A. van de Geijn, "Anatomy of high-performance matrix
-multiplication" (2008), as arranged in BLIS (F. G. Van Zee and R. A. van de Geijn, 2015): blocks of B
-are copied into panels that stay in the second cache, rows of A stay in the first, and a tile of C
+multiplication" (2008), as arranged in BLIS (F. G. Van Zee and R. A. van de Geijn, 2015): blocks of
+B are copied into panels that stay in the second cache, rows of A stay in the first, and a tile of C
 stays in registers while k runs. Small products, and those with few rows, are read in place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from math import prod
 
+from fstensor.compiler.llvm.gemm_plan import (
+    MatrixProduct,
+    Plan,
+    has_no_results,
+    make_plan,
+    normal,
+    workspace_bytes,
+)
 from fstensor.compiler.llvm.packing import (
     Source,
     constant_mask,
@@ -42,8 +51,6 @@ from fstensor.compiler.llvm.tiles import Tile, write_tile
 from fstensor.compiler.llvm.vector import type_of
 from fstensor.core.scalar import Dtype
 
-# So many rows of a large matrix are read side by side in products with a vector.
-_FEW_K = 8
 # Up to this extent of k, results are not stored between the sums and a short epilogue.
 _SHORT_K = 256
 _SHORT_EPILOGUE = 8
@@ -51,207 +58,9 @@ _SHORT_EPILOGUE = 8
 # Multiplications in a tile from which on the loops around it may be slow.
 _LONG_TILE = 2**15
 
+__all__ = ["Epilogue", "MatrixProduct", "make_plan", "workspace_bytes", "write_product"]
+
 Epilogue = Callable[[Function, str, list[str], str, str, int, str | None], None]
-
-
-@dataclass(frozen=True)
-class MatrixProduct:
-    """What is multiplied. Strides are in elements; any integers, 0 where an operand is repeated.
-
-    dtype: that of the arithmetic, float32 or float64. a_dtype, b_dtype: those in memory, where they
-    differ (bfloat16, float16 or float32).
-    """
-
-    dtype: Dtype
-    batch: tuple[int, ...]
-    m: int
-    n: int
-    k: int
-    a_batch: tuple[int, ...]
-    a_row: int
-    a_k: int
-    b_batch: tuple[int, ...]
-    b_k: int
-    b_column: int
-    a_dtype: Dtype | None = None
-    b_dtype: Dtype | None = None
-
-    @property
-    def memory(self) -> tuple[Dtype, Dtype]:
-        """The dtypes of the operands in memory."""
-        return self.a_dtype or self.dtype, self.b_dtype or self.dtype
-
-    def transposed(self) -> MatrixProduct:
-        """The product with the operands exchanged, whose results are those of the transpose of C.
-
-        With n = 1, or where columns of C are contiguous, this may be the better one to write.
-        """
-        return replace(
-            self, m=self.n, n=self.m,
-            a_batch=self.b_batch, a_row=self.b_column, a_k=self.b_k, a_dtype=self.b_dtype,
-            b_batch=self.a_batch, b_column=self.a_row, b_k=self.a_k, b_dtype=self.a_dtype,
-        )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How a product is cut into pieces. Counts of tiles are of `tile`, or of what remains of it.
-
-    k_block: how much of k is done at once. panels: how many tiles along a row share a packed block
-    of B. group: how many tiles along a column are packed together. rows_at_once: for how many tiles
-    along a column partial sums are kept, where k has several blocks.
-    a_packing: "lines", "interleaved" or None. b_packed: whether B is copied.
-    by_rows: whether threads share the rows, rather than the columns.
-    """
-
-    tile: Tile
-    lanes: int
-    k_block: int
-    panels: int
-    group: int
-    rows_at_once: int
-    a_packing: str | None
-    b_packed: bool
-    by_rows: bool
-
-    def k_size(self) -> int:
-        """The room for a k_block, with what vectors write beyond it."""
-        return -(-self.k_block // self.lanes) * self.lanes
-
-    def line_size(self) -> int:
-        """As k_size, but off powers of two, so that lines do not compete for places in the cache."""
-        return self.k_size() + max(self.lanes, 64 // self.tile.dtype.itemsize)
-
-    def panel_size(self) -> int:
-        """Elements of a packed panel of B."""
-        return self.k_size() * self.tile.row_size(self.lanes)
-
-    def a_tile_size(self) -> int:
-        """Elements of the packed rows of A of a tile."""
-        size = self.line_size() if self.a_packing == "lines" else self.k_size()
-        return self.tile.rows * size
-
-    def sizes(self) -> tuple[int, int, int]:
-        """Elements of a thread's workspace: partial sums, packed A, packed B."""
-        across = self.panels if self.rows_at_once else 1
-        sums = self.tile.size(self.lanes) * max(self.rows_at_once, 1) * across
-        a = self.a_tile_size() * self.group + 2 * self.lanes if self.a_packing else 0
-        b = self.panel_size() * self.panels + 2 * self.lanes if self.b_packed else 0
-        line = 64 // self.tile.dtype.itemsize
-        sums, a, b = (-(-size // line) * line for size in (sums, a, b))
-        return sums, a, b
-
-
-def workspace_bytes(spec: MatrixProduct, target: Target, threads: int) -> int:
-    """How much memory `threads` threads need, in bytes."""
-    if _empty(spec):
-        return 0
-    return threads * sum(make_plan(spec, target).sizes()) * spec.dtype.itemsize
-
-
-def _empty(spec: MatrixProduct) -> bool:
-    return 0 in (spec.m, spec.n, *spec.batch)
-
-
-def _normal(spec: MatrixProduct) -> MatrixProduct:
-    """The same product with strides of 1 where a stride does not matter."""
-    return replace(
-        spec,
-        a_row=spec.a_row if spec.m > 1 else 1,
-        b_column=spec.b_column if spec.n > 1 else 1,
-        a_k=spec.a_k if spec.k > 1 else 1,
-        b_k=spec.b_k if spec.k > 1 else 1,
-    )
-
-
-def make_plan(spec: MatrixProduct, target: Target) -> Plan:
-    """Choose tiles, blocks and what is copied."""
-    spec = _normal(spec)
-    a_memory, b_memory = spec.memory
-    a_alike, b_alike = a_memory == spec.dtype, b_memory == spec.dtype
-    lanes = target.lanes(spec.dtype)
-    if spec.n == 1 and spec.a_row == 1 and a_alike and spec.m > 1 and spec.k:
-        return _column_plan(spec, target, lanes, b_alike)
-    long = spec.k >= 2 * lanes
-    if spec.n == 1 and (spec.a_k == 1 or not a_alike) and long:
-        return _inner_plan(spec, lanes, a_alike, b_alike)
-    few_rows = spec.m <= 4 and spec.b_k == 1 and spec.b_column != 1
-    if few_rows and b_alike and long:
-        return _inner_plan(spec, lanes, a_alike, b_alike)
-    return _outer_plan(spec, target, lanes, a_alike, b_alike)
-
-
-def _column_plan(spec: MatrixProduct, target: Target, lanes: int, b_alike: bool) -> Plan:
-    rows = min(8 * lanes, spec.m)
-    b_k = spec.b_k if b_alike else 1
-    tile = Tile("column", spec.dtype, rows, 1, 1, spec.a_k, b_k, 1, False)
-    large = spec.m * spec.k * spec.dtype.itemsize > target.l2 // 2
-    k_block = min(spec.k, _FEW_K) if large else spec.k
-    several = -(-spec.m // rows) if k_block < spec.k else 0
-    return Plan(tile, lanes, k_block, 1, 1, several, None, not b_alike, by_rows=True)
-
-
-def _inner_plan(spec: MatrixProduct, lanes: int, a_alike: bool, b_alike: bool) -> Plan:
-    a_packing = None if a_alike and spec.a_k == 1 else "lines"
-    b_packed = spec.n == 1 and not (b_alike and spec.b_k == 1)
-    rows = min(8, spec.m) if spec.n == 1 else spec.m
-    width = min(max(1, 8 // rows), spec.n)
-    tile = Tile("inner", spec.dtype, rows, width, spec.a_row, 1, 1, spec.b_column, False)
-    plan = Plan(tile, lanes, spec.k, 1, 1, 0, a_packing, b_packed, by_rows=spec.n == 1)
-    if a_packing:
-        plan = replace(plan, tile=replace(tile, a_row=plan.line_size()))
-    return plan
-
-
-def _rows_of_tile(m: int, most: int) -> int:
-    """The number of rows of a tile: one that divides m, or leaves nearly as many."""
-    for rows in range(most, most // 2, -1):
-        if m % rows == 0:
-            return rows
-    return -(-m // -(-m // most))
-
-
-def _outer_plan(
-    spec: MatrixProduct, target: Target, lanes: int, a_alike: bool, b_alike: bool
-) -> Plan:
-    size = spec.dtype.itemsize
-    most, vectors = target.product_tile
-    rows = _rows_of_tile(spec.m, most)
-    vectors = min(max(vectors, most * vectors // rows if spec.m <= most else 0), 8)
-    width = min(vectors * lanes, spec.n)
-    across, down = -(-spec.n // width), -(-spec.m // rows)
-    small = spec.n * spec.k * size <= target.l1
-    in_place = b_alike and spec.b_column == 1 and (spec.m <= 2 * rows or small)
-    k_block = max(spec.k, 1)
-    if not in_place:
-        blocks = -(-k_block * size // 3072)
-        k_block = -(-(-(-k_block // blocks)) // lanes) * lanes
-    elif spec.m <= 2 and spec.n * spec.k * size > target.l2 // 2:
-        k_block = min(k_block, _FEW_K)
-    several = k_block < spec.k
-    panels = across
-    if not in_place:
-        panels = min(across, max(1, target.l2 // 2 // (k_block * vectors * lanes * size)))
-    a_packing, group = None, 1
-    if not a_alike or (across >= 4 and k_block >= 64 and not small):
-        a_packing = "lines" if spec.a_k == 1 else "interleaved"
-        if a_packing == "interleaved":
-            group = min(max(1, 64 // rows), down)
-    tile = Tile(
-        "outer", spec.dtype, rows, width,
-        spec.a_row, spec.a_k, spec.b_k, 1, b_padded=not in_place,
-    )  # fmt: skip
-    plan = Plan(
-        tile, lanes, k_block, panels, group, min(down, max(1, 4096 // rows)) if several else 0,
-        a_packing, not in_place, by_rows=across < 16 and down > across,
-    )  # fmt: skip
-    if a_packing == "lines":
-        tile = replace(tile, a_row=plan.line_size(), a_k=1)
-    elif a_packing:
-        tile = replace(tile, a_row=1, a_k=rows)
-    if plan.b_packed:
-        tile = replace(tile, b_k=tile.row_size(lanes))
-    return replace(plan, tile=tile)
 
 
 def write_product(
@@ -263,9 +72,9 @@ def write_product(
     epilogue: Epilogue,
 ) -> None:
     """Add the function `name`, described above, and those it calls, `name.*`."""
-    spec = _normal(spec)
+    spec = normal(spec)
     parameters = ["ptr %a", "ptr %b", *extra, "ptr %workspace", "i64 %thread", "i64 %threads"]
-    if _empty(spec):
+    if has_no_results(spec):
         Function(module, name, parameters).finish()
         return
     writer = _Writer(module, name, spec, target, extra, epilogue)
@@ -295,7 +104,7 @@ class _Writer:
         # Whole tiles, and what remains, along both directions.
         self.down, self.row_rest = divmod(spec.m, tile.rows)
         self.across, self.column_rest = divmod(spec.n, tile.width)
-        self.blocks = -(-max(spec.k, 1) // plan.k_block)
+        self.blocks = plan.blocks(spec.k)
         self.batch = [f"%n{i}" for i in range(len(spec.batch))]
         # What is handed down to the epilogue.
         self.passed = [*(f"i64 {x}" for x in self.batch), *extra]
@@ -409,57 +218,91 @@ class _Writer:
             rows = ("%start", "%stop")
         else:
             columns = ("%start", "%stop")
-        with fn.loop(*columns, str(plan.panels)) as column:
-            column_stop = self._at_most(fn, column, plan.panels, columns[1])
+        several = plan.panels < self.across + bool(self.column_rest)
+        with self._pieces(fn, columns, plan.panels, several) as (column, column_stop):
             step = plan.rows_at_once or self.down + 1
-            with fn.loop(*rows, str(step)) as row:
-                row_stop = self._at_most(fn, row, step, rows[1])
-                with fn.loop("0", str(max(self.spec.k, 1)), str(plan.k_block)) as k:
+            several = step < self.down + bool(self.row_rest)
+            with self._pieces(fn, rows, step, several) as (row, row_stop):
+                ks = ("0", str(self.spec.k))
+                with self._pieces(fn, ks, plan.k_block, self.blocks > 1) as (k, end):
                     region = (row, row_stop, column, column_stop)
-                    self._write_block(fn, region, k, a_copy, b_copy)
+                    self._write_block(fn, region, (k, end), (a_copy, b_copy))
         fn.finish()
+
+    @contextmanager
+    def _pieces(
+        self, fn: Function, bounds: tuple[str, str], size: int, several: bool
+    ) -> Iterator[tuple[str, str]]:
+        """Go through a range, which is not empty, in pieces of `size`, or at once."""
+        start, stop = bounds
+        if not several:
+            yield start, stop
+            return
+        with fn.loop(start, stop, str(size)) as at:
+            yield at, self._at_most(fn, at, size, stop)
 
     def _at_most(self, fn: Function, start: str, size: int, stop: str) -> str:
         """The end of a range of `size` from `start`, or `stop` if that comes first."""
-        end = fn.value(f"add nsw i64 {start}, {size}")
+        end = str(size) if start == "0" else fn.value(f"add nsw i64 {start}, {size}")
         self.module.declare("declare i64 @llvm.smin.i64(i64, i64)")
         return fn.value(f"call i64 @llvm.smin.i64(i64 {end}, i64 {stop})")
 
     def _write_block(
-        self, fn: Function, region: tuple[str, str, str, str], k: str, a_copy: str, b_copy: str
+        self,
+        fn: Function,
+        region: tuple[str, str, str, str],
+        ks: tuple[str, str],
+        copies: tuple[str, str],
     ) -> None:
-        """All tiles of a region, for the block of k that starts at `k`."""
+        """All tiles of a region, for a block of k."""
         plan, spec = self.plan, self.spec
         row, row_stop, column, column_stop = region
-        end = self._at_most(fn, k, plan.k_block, str(spec.k))
-        count = fn.value(f"sub nsw i64 {end}, {k}")
-        a = offset(fn, "%a", spec.memory[0], k, spec.a_k)
-        b = offset(fn, "%b", spec.memory[1], k, spec.b_k)
+        count = fn.value(f"sub nsw i64 {ks[1]}, {ks[0]}")
+        a = offset(fn, "%a", spec.memory[0], ks[0], spec.a_k)
+        b = offset(fn, "%b", spec.memory[1], ks[0], spec.b_k)
         if plan.b_packed:
-            self._pack_b(fn, (b, b_copy), count, column, column_stop)
-        with fn.loop(row, row_stop, str(plan.group)) as first:
-            last = self._at_most(fn, first, plan.group, row_stop)
-            if plan.a_packing:
-                self._pack_a(fn, (a, a_copy), count, first, last)
-            with fn.loop(first, last) as i, fn.loop(column, column_stop) as j:
-                if plan.a_packing:
+            self._pack_b(fn, (b, copies[1]), count, column, column_stop)
+        if plan.group > 1:
+            with fn.loop(row, row_stop, str(plan.group)) as first:
+                last = self._at_most(fn, first, plan.group, row_stop)
+                self._pack_a(fn, (a, copies[0]), count, first, last)
+                with fn.loop(first, last) as i:
                     behind = fn.value(f"sub nsw i64 {i}, {first}")
-                    a_tile = offset(fn, a_copy, spec.dtype, behind, plan.a_tile_size())
-                else:
-                    a_tile = offset(fn, a, spec.dtype, i, plan.tile.rows * spec.a_row)
-                if plan.b_packed:
-                    behind = fn.value(f"sub nsw i64 {j}, {column}")
-                    b_tile = offset(fn, b_copy, spec.dtype, behind, plan.panel_size())
-                else:
-                    b_tile = offset(fn, b, spec.dtype, j, plan.tile.width * spec.b_column)
-                sums = "%workspace"
-                if self.blocks > 1:
-                    below = fn.value(f"sub nsw i64 {i}, {row}")
-                    beside = fn.value(f"sub nsw i64 {j}, {column}")
-                    place = fn.value(f"mul nsw i64 {below}, {plan.panels}")
-                    place = fn.value(f"add nsw i64 {place}, {beside}")
-                    sums = offset(fn, sums, spec.dtype, place, plan.tile.size(plan.lanes))
-                self._write_tile_calls(fn, (i, j), (a_tile, b_tile, count, sums), (k, end))
+                    a_tile = offset(fn, copies[0], spec.dtype, behind, plan.a_tile_size())
+                    self._write_row(fn, region, i, (a_tile, b, copies[1], count), ks)
+            return
+        with fn.loop(row, row_stop) as i:
+            a_tile = offset(fn, a, spec.memory[0], i, plan.tile.rows * spec.a_row)
+            if plan.a_packing:
+                self._pack_a_tile(fn, (a_tile, copies[0]), count, i)
+                a_tile = copies[0]
+            self._write_row(fn, region, i, (a_tile, b, copies[1], count), ks)
+
+    def _write_row(
+        self,
+        fn: Function,
+        region: tuple[str, str, str, str],
+        i: str,
+        operands: tuple[str, str, str, str],
+        ks: tuple[str, str],
+    ) -> None:
+        """The tiles of a region that lie side by side."""
+        plan, spec = self.plan, self.spec
+        row, _, column, column_stop = region
+        a_tile, b, b_copy, count = operands
+        with fn.loop(column, column_stop) as j:
+            behind = j if column == "0" else fn.value(f"sub nsw i64 {j}, {column}")
+            if plan.b_packed:
+                b_tile = offset(fn, b_copy, spec.dtype, behind, plan.panel_size())
+            else:
+                b_tile = offset(fn, b, spec.memory[1], j, plan.tile.width * spec.b_column)
+            sums = "%workspace"
+            if self.blocks > 1:
+                below = fn.value(f"sub nsw i64 {i}, {row}")
+                place = fn.value(f"mul nsw i64 {below}, {plan.panels}")
+                place = fn.value(f"add nsw i64 {place}, {behind}")
+                sums = offset(fn, sums, spec.dtype, place, plan.tile.size(plan.lanes))
+            self._write_tile_calls(fn, (i, j), (a_tile, b_tile, count, sums), ks)
 
     def _write_tile_calls(
         self,
@@ -513,57 +356,50 @@ class _Writer:
     def _pack_b(
         self, fn: Function, pointers: tuple[str, str], count: str, start: str, stop: str
     ) -> None:
-        width, size = self.plan.tile.width * self.spec.b_column, self.plan.panel_size()
-        names = [f"@{self.name}.pack_b{w}" for w in self.widths]
-        strides = (width, size)
-        self._pack(fn, names, pointers, count, (start, stop, self.across), strides, None)
+        names = [f"@{self.name}.pack_b{width}" for width in self.widths]
+        strides = (self.plan.tile.width * self.spec.b_column, self.plan.panel_size())
+        bounds = (start, stop, self.across)
+        self._pack(fn, names, pointers, self.spec.memory[1], count, bounds, strides)
 
     def _pack_a(
         self, fn: Function, pointers: tuple[str, str], count: str, start: str, stop: str
     ) -> None:
-        size = self.plan.a_tile_size()
-        names = [f"@{self.name}.pack_a{r}" for r in self.row_counts]
-        strides = (self.plan.tile.rows * self.spec.a_row, size)
-        line = str(self.plan.line_size()) if self.plan.a_packing == "lines" else None
-        self._pack(fn, names, pointers, count, (start, stop, self.down), strides, line)
+        names = [f"@{self.name}.pack_a{rows}" for rows in self.row_counts]
+        strides = (self.plan.tile.rows * self.spec.a_row, self.plan.a_tile_size())
+        bounds = (start, stop, self.down)
+        self._pack(fn, names, pointers, self.spec.memory[0], count, bounds, strides)
+
+    def _pack_a_tile(self, fn: Function, pointers: tuple[str, str], count: str, i: str) -> None:
+        names = [f"@{self.name}.pack_a{rows}" for rows in self.row_counts]
+        pack = self._choice(fn, i, self.down, "ptr", names)
+        size = self.plan.line_size() if self.plan.a_packing == "lines" else 1
+        near, far = pointers
+        fn.do(f"call void {pack}(ptr {near}, ptr {far}, i64 {count}, i64 {size})")
 
     def _pack(
         self,
         fn: Function,
         names: Sequence[str],
         pointers: tuple[str, str],
+        memory: Dtype,
         count: str,
         bounds: tuple[str, str, int],
         strides: tuple[int, int],
-        line: str | None,
     ) -> None:
-        """Copy the panels from start to stop, of which those from `whole` on are the remainder."""
-        memory = self.spec.memory["pack_b" in names[0]]
+        """Copy the panels from start to stop, of which that from `whole` on is the remainder."""
         start, stop, whole = bounds
-        if whole:
-            stop_whole = fn.value(f"call i64 @llvm.smin.i64(i64 {stop}, i64 {whole})")
-            near = offset(fn, pointers[0], memory, start, strides[0])
-            number = fn.value(f"sub nsw i64 {stop_whole}, {start}")
-            last = line or number
-            if line is None:
-                fn.do(
-                    f"call void {names[0]}(ptr {near}, ptr {pointers[1]}, i64 {count}, i64 {last})"
-                )
-            else:
-                with fn.loop("0", number):  # lines are packed for one tile at a time
-                    fn.do(
-                        f"call void {names[0]}(ptr {near}, ptr {pointers[1]}, i64 {count}, i64 {line})"
-                    )
-        if len(names) > 1 or not whole:
-            rest, after = fn.new_block("rest"), fn.new_block("after")
-            fn.branch_if(fn.value(f"icmp sgt i64 {stop}, {whole}"), rest, after)
-            fn.enter(rest)
-            near = offset(fn, pointers[0], memory, str(whole), strides[0])
-            behind = fn.value(f"sub nsw i64 {whole}, {start}")
-            far = offset(fn, pointers[1], self.spec.dtype, behind, strides[1])
-            fn.do(f"call void {names[-1]}(ptr {near}, ptr {far}, i64 {count}, i64 {line or 1})")
-            fn.branch(after)
-            fn.enter(after)
+        near = offset(fn, pointers[0], memory, start, strides[0])
+        if len(names) == 1:
+            number = fn.value(f"sub nsw i64 {stop}, {start}")
+            fn.do(f"call void {names[0]}(ptr {near}, ptr {pointers[1]}, i64 {count}, i64 {number})")
+            return
+        stop_whole = self._at_most(fn, "0", whole, stop)
+        number = fn.value(f"sub nsw i64 {stop_whole}, {start}")
+        fn.do(f"call void {names[0]}(ptr {near}, ptr {pointers[1]}, i64 {count}, i64 {number})")
+        rest = fn.value(f"sub nsw i64 {stop}, {stop_whole}")
+        near = offset(fn, near, memory, number, strides[0])
+        far = offset(fn, pointers[1], self.spec.dtype, number, strides[1])
+        fn.do(f"call void {names[1]}(ptr {near}, ptr {far}, i64 {count}, i64 {rest})")
 
     def write_share(self, fn: Function) -> None:
         """A thread's share: tiles along the shared direction, through all batch entries."""
@@ -579,8 +415,13 @@ class _Writer:
         stop = fn.value(f"add nsw i64 {start}, {units}")
         start = fn.value(f"udiv i64 {start}, %threads")
         stop = fn.value(f"udiv i64 {stop}, %threads")
+        work, nothing = fn.new_block("work"), fn.new_block("nothing")
+        fn.branch_if(fn.value(f"icmp slt i64 {start}, {stop}"), work, nothing)
+        fn.enter(work)
         if not spec.batch:
             self._call_part(fn, ("%a", "%b", workspace), [], start, stop)
+            fn.branch(nothing)
+            fn.enter(nothing)
             fn.finish()
             return
         first = fn.value(f"udiv i64 {start}, {tiles}")
@@ -593,7 +434,8 @@ class _Writer:
             low = fn.value(f"call i64 @llvm.smax.i64(i64 {low}, i64 0)")
             high = fn.value(f"sub nsw i64 {stop}, {base}")
             high = fn.value(f"call i64 @llvm.smin.i64(i64 {high}, i64 {tiles})")
-            a, b, indices, left = "%a", "%b", [], entry
+            a, b, left = "%a", "%b", entry
+            indices: list[str] = []
             for axis in reversed(range(len(spec.batch))):
                 index = fn.value(f"urem i64 {left}, {spec.batch[axis]}") if axis else left
                 if axis:
@@ -602,6 +444,8 @@ class _Writer:
                 b = offset(fn, b, spec.memory[1], index, spec.b_batch[axis])
                 indices.insert(0, index)
             self._call_part(fn, (a, b, workspace), indices, low, high)
+        fn.branch(nothing)
+        fn.enter(nothing)
         fn.finish()
 
     def _call_part(

@@ -29,16 +29,41 @@ def write_kernel(module: Module, name: str, schedule: Schedule, has_fma: bool = 
     The parameters are the kernel's buffers, and the part of its first outer axis to compute. Of a
     kernel without outer axes the part is not looked at.
     """
-    _Writer(module, name, schedule, has_fma).write()
+    pointers = [f"ptr %p{k}" for k in range(len(schedule.kernel.buffers))]
+    f = Function(module, name, [*pointers, "i64 %begin", "i64 %end"])
+    _Writer(f, schedule, has_fma).write()
+    f.finish()
+
+
+def write_epilogue(
+    f: Function,
+    kernel: Kernel,
+    product: str,
+    variables: Sequence[str],
+    lanes: int,
+    mask: str | None,
+    has_fma: bool,
+) -> None:
+    """Add the lines of a map for some neighbours along its last axis, of one row.
+
+    product: the value of the matrix product there. variables: of all axes; of the last one where
+    the first lane is. mask: of the lanes that exist.
+    """
+    writer = _Writer(f, Schedule(kernel, len(kernel.outer) - 1, lanes, 1), has_fma)
+    writer.variables = dict(enumerate(variables))
+    writer.mask, writer.product = mask, product
+    values: Values = {}
+    for s in kernel.stores:
+        writer._store(s, writer._value(s.value, values, 0, 1), 0)
 
 
 @final
 class _Writer:
-    def __init__(self, module: Module, name: str, schedule: Schedule, has_fma: bool) -> None:
+    def __init__(self, f: Function, schedule: Schedule, has_fma: bool) -> None:
         self.kernel: Kernel = schedule.kernel
         self.schedule = schedule
-        pointers = [f"ptr %p{k}" for k in range(len(self.kernel.buffers))]
-        self.f = Function(module, name, [*pointers, "i64 %begin", "i64 %end"])
+        self.f = f
+        self.product = ""  # the element of the product that an epilogue follows on
         self.ops = VectorWriter(self.f, has_fma)
         self.variables: dict[int, str] = {}  # of the axes whose loops are open
         self.mask: str | None = None  # of the lanes that exist, in the last round of a loop
@@ -50,7 +75,6 @@ class _Writer:
         outer = len(self.kernel.outer)
         loops = outer - 1 if self.schedule.across_rows else outer
         self._outer(0, loops)
-        self.f.finish()
 
     # Rows
 
@@ -289,6 +313,8 @@ class _Writer:
             return ops.constant(i.detail, i.dtype)
         if i.op == "index":
             return self._index(i.detail, u)
+        if i.op == "product":
+            return Register(self.product, i.dtype, self.schedule.lanes)
         args = [self._value(a, values, u, unroll) for a in i.args]
         if i.op == "convert":
             return ops.convert(args[0], i.dtype)

@@ -57,9 +57,9 @@ def load(fn: Function, pointer: str, dtype: Dtype, lanes: int, mask: str | None 
     if mask is None:
         return fn.value(f"load {kind}, ptr {pointer}, align {size}")
     name, bits = f"llvm.masked.load.{suffix(dtype, lanes)}.p0", f"<{lanes} x i1>"
-    fn.module.declare(f"declare {kind} @{name}(ptr, i32, {bits}, {kind})")
-    rest = f"i32 {size}, {bits} {mask}, {kind} zeroinitializer"
-    return fn.value(f"call {kind} @{name}(ptr {pointer}, {rest})")
+    fn.module.declare(f"declare {kind} @{name}(ptr, {bits}, {kind})")
+    rest = f"{bits} {mask}, {kind} zeroinitializer"
+    return fn.value(f"call {kind} @{name}(ptr align {size} {pointer}, {rest})")
 
 
 def store(fn: Function, value: str, pointer: str, dtype: Dtype, lanes: int) -> None:

@@ -9,14 +9,19 @@ Python object begins with.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias, final
 
 import numpy as np
 
-from fstensor.compiler.llvm.loops import write_kernel
+from fstensor.compiler.fuse import ProductStep
+from fstensor.compiler.llvm.gemm import workspace_bytes, write_product
+from fstensor.compiler.llvm.loops import write_epilogue, write_kernel
 from fstensor.compiler.llvm.target import Target
 from fstensor.compiler.llvm.text import Function, Module
-from fstensor.compiler.plan import Segment, size_of
+from fstensor.compiler.plan import ALIGNMENT, Segment, size_of
 from fstensor.compiler.schedule import Schedule, scheduled
 from fstensor.core.jaxpr import Var
 
@@ -37,29 +42,37 @@ def data_offset() -> int:
     raise RuntimeError("numpy: an ndarray does not keep its address where it is looked for")
 
 
-def write_segment(
-    module: Module, name: str, segment: Segment, target: Target
-) -> tuple[list[Schedule], bool]:
-    """Add `void @name(ptr arrays, i64 thread, i64 threads)`; gives the schedules of its kernels.
+@final
+@dataclass
+class Written:
+    """What was written for a segment.
 
-    The second result is whether several threads have something to do.
+    schedules: of its kernels. shared: whether several threads have something to do. workspace: the
+    bytes that each thread needs beside the scratch memory.
     """
-    schedules = [scheduled(s.kernel, target.vector_bytes) for s in segment.steps]
-    names: dict[str, str] = {}
-    for schedule in schedules:
-        key = f"{schedule.lane} {schedule.lanes} {schedule.unroll} {schedule.kernel}"
-        if key not in names:
-            names[key] = f"{name}_kernel{len(names)}"
-            write_kernel(module, names[key], schedule, target.has_fma)
+
+    schedules: list[Schedule]
+    shared: bool = False
+    workspace: int = 0
+
+
+def write_segment(module: Module, name: str, segment: Segment, target: Target) -> Written:
+    """Add `void @name(ptr arrays, i64 thread, i64 threads)`."""
+    written = Written([])
     f = Function(module, name, ["ptr %arrays", "i64 %thread", "i64 %threads"], linkage="")
-    pointers = _pointers(f, segment)
-    shared = False
-    touched: dict[tuple[str, int, int], bool] = {}  # memory since the last barrier; written?
-    for step, schedule in zip(segment.steps, schedules, strict=True):
+    pointers, workspace = _pointers(f, segment)
+    names: dict[str, str] = {}
+    touched: dict[Memory, bool] = {}  # memory since the last barrier; written?
+    for step in segment.steps:
         reads = [_memory(segment, v) for v in step.reads]
         writes = [_memory(segment, v) for v in step.writes]
+        if isinstance(step, ProductStep):
+            room = workspace_bytes(step.product, target, 1)
+            if room:
+                written.workspace = max(written.workspace, room)
+                writes.append(("workspace", 0, 1))
         if any(_meet(m, t) for t in touched for m in writes) or any(
-            _meet(m, t) for t, written in touched.items() if written for m in reads
+            _meet(m, t) for t, is_written in touched.items() if is_written for m in reads
         ):
             module.declare("declare void @fst_barrier(ptr, i64)")
             f.do("call void @fst_barrier(ptr %barrier, i64 %threads)")
@@ -68,26 +81,108 @@ def write_segment(
             touched.setdefault(m, False)
         for m in writes:
             touched[m] = True
-        key = f"{schedule.lane} {schedule.lanes} {schedule.unroll} {schedule.kernel}"
-        parts = schedule.kernel.work >= _WORK_TO_SHARE and schedule.shared > 1
-        shared = shared or parts
-        arguments = [f"ptr {pointers[v]}" for v in (*step.reads, *step.writes)]
-        _call(f, names[key], arguments, schedule, parts)
+        addresses = [pointers[v] for v in (*step.reads, *step.writes)]
+        if isinstance(step, ProductStep):
+            shared = _write_product(f, names, name, step, addresses, workspace, target)
+        else:
+            schedule = scheduled(step.kernel, target.vector_bytes)
+            written.schedules.append(schedule)
+            shared = _write_kernel(f, names, name, schedule, addresses, target)
+        written.shared = written.shared or shared
     f.finish()
-    return schedules, shared
+    return written
 
 
-def _pointers(f: Function, segment: Segment) -> dict[Var, str]:
-    """The address of each value."""
+def _write_kernel(
+    f: Function,
+    names: dict[str, str],
+    segment: str,
+    schedule: Schedule,
+    addresses: Sequence[str],
+    target: Target,
+) -> bool:
+    """A kernel, unless it is there already, and its call; says whether threads share it."""
+    key = f"{schedule.lane} {schedule.lanes} {schedule.unroll} {schedule.kernel}"
+    if key not in names:
+        names[key] = f"{segment}_kernel{len(names)}"
+        write_kernel(f.module, names[key], schedule, target.has_fma)
+    shared = schedule.kernel.work >= _WORK_TO_SHARE and schedule.shared > 1
+    arguments = ", ".join(f"ptr {a}" for a in addresses)
+    if not shared:
+        _on_first_thread(f, f"@{names[key]}({arguments}, i64 0, i64 {schedule.shared})")
+        return False
+    total = schedule.shared
+    grain = schedule.lanes * schedule.unroll if schedule.lane == 0 else 1
+    begin, end = (_bound(f, total, -(-total // grain), grain, n) for n in ("%thread", None))
+    f.do(f"call void @{names[key]}({arguments}, i64 {begin}, i64 {end})")
+    return True
+
+
+def _write_product(
+    f: Function,
+    names: dict[str, str],
+    segment: str,
+    step: ProductStep,
+    addresses: Sequence[str],
+    workspace: str,
+    target: Target,
+) -> bool:
+    """A matrix product, unless it is there already, and its call."""
+    extra = [f"ptr %p{k}" for k in range(len(addresses) - 2)]
+    key = str(step)
+    if key not in names:
+        names[key] = f"{segment}_product{len(names)}"
+
+        def epilogue(
+            g: Function, acc: str, batch: list[str], i: str, j: str, lanes: int, mask: str | None
+        ) -> None:
+            write_epilogue(g, step.kernel, acc, [*batch, i, j], lanes, mask, target.has_fma)
+
+        write_product(f.module, names[key], step.product, target, extra, epilogue)
+    p = step.product
+    size = p.dtype.itemsize
+    operands = [
+        f.value(f"getelementptr i8, ptr {a}, i64 {offset * size}")
+        for a, offset in zip(addresses, step.offsets, strict=False)
+    ]
+    arguments = ", ".join(f"ptr {a}" for a in (*operands, *addresses[2:], workspace))
+    shared = math.prod(p.batch) * p.m * p.n * p.k >= _WORK_TO_SHARE * 4
+    if not shared:
+        _on_first_thread(f, f"@{names[key]}({arguments}, i64 0, i64 1)")
+        return False
+    f.do(f"call void @{names[key]}({arguments}, i64 %thread, i64 %threads)")
+    return True
+
+
+def _on_first_thread(f: Function, call: str) -> None:
+    first, work, after = f.value("icmp eq i64 %thread, 0"), f.new_block("do"), f.new_block("go")
+    f.branch_if(first, work, after)
+    f.enter(work)
+    f.do(f"call void {call}")
+    f.branch(after)
+    f.enter(after)
+
+
+def _pointers(f: Function, segment: Segment) -> tuple[dict[Var, str], str]:
+    """The address of each value, and that of the workspace, behind the scratch memory."""
     found: dict[Var, str] = {}
     for k, v in enumerate(segment.arguments):
         found[v] = _address(f, k)
-    scratch = _address(f, len(segment.arguments)) if segment.scratch else ""
+    scratch = _aligned(f, _address(f, len(segment.arguments)))
     for v, place in segment.places.items():
         found[v] = f.value(f"getelementptr i8, ptr {scratch}, i64 {place}")
     where = f.value(f"getelementptr ptr, ptr %arrays, i64 {len(segment.arguments) + 1}")
     f.do(f"%barrier = load ptr, ptr {where}")
-    return found
+    behind = -(-segment.scratch // ALIGNMENT) * ALIGNMENT
+    return found, f.value(f"getelementptr i8, ptr {scratch}, i64 {behind}")
+
+
+def _aligned(f: Function, address: str) -> str:
+    """The next address that suits vectors."""
+    number = f.value(f"ptrtoint ptr {address} to i64")
+    number = f.value(f"add i64 {number}, {ALIGNMENT - 1}")
+    number = f.value(f"and i64 {number}, {-ALIGNMENT}")
+    return f.value(f"inttoptr i64 {number} to ptr")
 
 
 def _address(f: Function, k: int) -> str:
@@ -97,7 +192,10 @@ def _address(f: Function, k: int) -> str:
     return f.value(f"load ptr, ptr {field}")
 
 
-def _memory(segment: Segment, v: Var) -> tuple[str, int, int]:
+Memory: TypeAlias = tuple[str, int, int]
+
+
+def _memory(segment: Segment, v: Var) -> Memory:
     """What memory a value takes: which, from where, up to where."""
     if v in segment.places:
         place = segment.places[v]
@@ -105,27 +203,8 @@ def _memory(segment: Segment, v: Var) -> tuple[str, int, int]:
     return f"array {segment.arguments.index(v)}", 0, 1
 
 
-def _meet(a: tuple[str, int, int], b: tuple[str, int, int]) -> bool:
+def _meet(a: Memory, b: Memory) -> bool:
     return a[0] == b[0] and a[1] < b[2] and b[1] < a[2]
-
-
-def _call(
-    f: Function, name: str, arguments: Sequence[str], schedule: Schedule, shared: bool
-) -> None:
-    """A call of a kernel for the thread's part, or for all of it on the first thread."""
-    total = schedule.shared
-    if not shared:
-        first, work, after = f.value("icmp eq i64 %thread, 0"), f.new_block("do"), f.new_block("go")
-        f.branch_if(first, work, after)
-        f.enter(work)
-        f.do(f"call void @{name}({', '.join(arguments)}, i64 0, i64 {total})")
-        f.branch(after)
-        f.enter(after)
-        return
-    grain = schedule.lanes * schedule.unroll if schedule.lane == 0 else 1
-    grains = -(-total // grain)
-    begin, end = (_bound(f, total, grains, grain, n) for n in ("%thread", None))
-    f.do(f"call void @{name}({', '.join(arguments)}, i64 {begin}, i64 {end})")
 
 
 def _bound(f: Function, total: int, grains: int, grain: int, thread: str | None) -> str:

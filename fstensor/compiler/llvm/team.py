@@ -21,14 +21,14 @@ _SOURCE = """
 ; A team, by bytes: generation 0, function 8, argument 16, threads 24, remaining 128, busy 256,
 ; sleepers 384, mutex 512, condition 640. Variables that different threads write stand apart.
 
-@mailbox_spins = internal global i64 1000
-@barrier_spins = internal global i64 1000
+@mailbox_turns = internal global i64 1000
+@barrier_turns = internal global i64 1000
 
 declare i32 @{let_others}()
 
 define void @fst_tune(i64 %mailbox, i64 %barrier) nounwind {{
-  store i64 %mailbox, ptr @mailbox_spins
-  store i64 %barrier, ptr @barrier_spins
+  store i64 %mailbox, ptr @mailbox_turns
+  store i64 %barrier, ptr @barrier_turns
   ret void
 }}
 
@@ -64,7 +64,7 @@ end:
 ; Returns when the number at %p is not %old: spins for a while, and then lets other threads run.
 define internal void @await_change(ptr %p, i64 %old) nounwind {{
 entry:
-  %limit = load i64, ptr @barrier_spins
+  %limit = load i64, ptr @barrier_turns
   br label %look
 look:
   %i = phi i64 [0, %entry], [%next, %spin], [%next, %let]
@@ -228,7 +228,7 @@ end:
 ; The generation, once it is not %seen any more.
 define internal i64 @await_post(ptr %team, i64 %seen) nounwind {{
 entry:
-  %limit = load i64, ptr @mailbox_spins
+  %limit = load i64, ptr @mailbox_turns
   br label %look
 look:
   %i = phi i64 [0, %entry], [%next, %spin]

@@ -54,7 +54,9 @@ class Function:
     ) -> None:
         self.module = module
         self.name = name
-        self._head = f"define {linkage}{returns} @{name}({', '.join(parameters)}) #{int(quickly)} {{"
+        self._head = (
+            f"define {linkage}{returns} @{name}({', '.join(parameters)}) #{int(quickly)} {{"
+        )
         self._lines: list[str] = ["entry:"]
         self._count = 0
         self.block = "entry"  # the block that lines are added to

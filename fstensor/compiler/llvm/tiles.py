@@ -146,10 +146,17 @@ def _outer(
 ) -> list[str]:
     dtype, rows, number = tile.dtype, tile.rows, len(start)
     kind, element = type_of(dtype, lanes), type_of(dtype, 1)
-    pieces = [(at, None if tile.b_padded else mask) for at, _, mask in tile.pieces(lanes)]
+    starts = range(0, tile.width, lanes)
+    masks = [
+        None if tile.b_padded or at + lanes <= tile.width else constant_mask(lanes, tile.width - at)
+        for at in starts
+    ]
 
     def step(a: str, b: str, sums: Sequence[str]) -> list[str]:
-        row = [load(fn, offset(fn, b, dtype, str(at)), dtype, lanes, mask) for at, mask in pieces]
+        row = [
+            load(fn, offset(fn, b, dtype, str(at)), dtype, lanes, mask)
+            for at, mask in zip(starts, masks, strict=True)
+        ]
         result = []
         for r in range(rows):
             x = load(fn, offset(fn, a, dtype, str(r), tile.a_row), dtype, 1)
@@ -227,8 +234,8 @@ def _inner(fn: Function, tile: Tile, target: Target, lanes: int) -> None:
     with fn.carrying(whole, "%count", str(lanes), carried) as (k, now, following):
         following[:] = step(k, now, mask)
     for at in range(0, number, lanes):
-        part = list(following[at : at + lanes])
-        total, valid = _sums_across(fn, part, dtype, lanes), len(part)
+        some = following[at : at + lanes]
+        total, valid = _sums_across(fn, some, dtype, lanes), len(some)
         address = offset(fn, "%sums", dtype, str(at))
         width = 1 << (valid - 1).bit_length()
         store(fn, total, address, dtype, width)
@@ -257,7 +264,7 @@ def _sums_across(fn: Function, vectors: list[str], dtype: Dtype, lanes: int) -> 
     size = lanes
     while size > number:
         size //= 2
-        low, high = range(size), range(size, 2 * size)
+        low, high = list(range(size)), list(range(size, 2 * size))
         vectors = [
             add(taking(x, x, 2 * size, low), taking(x, x, 2 * size, high), size) for x in vectors
         ]

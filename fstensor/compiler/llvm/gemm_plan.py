@@ -1,0 +1,227 @@
+"""How a matrix product is computed: what is copied, and the sizes of tiles and blocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from fstensor.compiler.llvm.target import Target
+from fstensor.compiler.llvm.tiles import Tile
+from fstensor.core.scalar import Dtype
+
+# So many rows of a large matrix are read side by side in products with a vector.
+_FEW_K = 8
+# Bytes of a row of a block: several of them share the first cache with a panel.
+_BLOCK_BYTES = 3072
+
+
+def _quotient_up(x: int, y: int) -> int:
+    return -(-x // y)
+
+
+def _rounded_up(x: int, step: int) -> int:
+    """The next multiple of step."""
+    return _quotient_up(x, step) * step
+
+
+@dataclass(frozen=True)
+class MatrixProduct:
+    """What is multiplied. Strides are in elements; any integers, 0 where an operand is repeated.
+
+    dtype: that of the arithmetic, float32 or float64. a_dtype, b_dtype: those in memory, where they
+    differ (bfloat16, float16 or float32).
+    """
+
+    dtype: Dtype
+    batch: tuple[int, ...]
+    m: int
+    n: int
+    k: int
+    a_batch: tuple[int, ...]
+    a_row: int
+    a_k: int
+    b_batch: tuple[int, ...]
+    b_k: int
+    b_column: int
+    a_dtype: Dtype | None = None
+    b_dtype: Dtype | None = None
+
+    @property
+    def memory(self) -> tuple[Dtype, Dtype]:
+        """The dtypes of the operands in memory."""
+        return self.a_dtype or self.dtype, self.b_dtype or self.dtype
+
+    def transposed(self) -> MatrixProduct:
+        """The product with the operands exchanged, whose results are those of the transpose of C.
+
+        With n = 1, or where columns of C are contiguous, this may be the better one to write.
+        """
+        return replace(
+            self, m=self.n, n=self.m,
+            a_batch=self.b_batch, a_row=self.b_column, a_k=self.b_k, a_dtype=self.b_dtype,
+            b_batch=self.a_batch, b_column=self.a_row, b_k=self.a_k, b_dtype=self.a_dtype,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a product is cut into pieces. Counts of tiles are of `tile`, or of what remains of it.
+
+    k_block: how much of k is done at once. panels: how many tiles along a row share a packed block
+    of B. group: how many tiles along a column are packed together. rows_at_once: for how many tiles
+    along a column partial sums are kept, where k has several blocks.
+    a_packing: "lines", "interleaved" or None. b_packed: whether B is copied.
+    by_rows: whether threads share the rows, rather than the columns.
+    """
+
+    tile: Tile
+    lanes: int
+    k_block: int
+    panels: int
+    group: int
+    rows_at_once: int
+    a_packing: str | None
+    b_packed: bool
+    by_rows: bool
+
+    def blocks(self, k: int) -> int:
+        """How many blocks k has; at least one."""
+        return max(_quotient_up(k, self.k_block), 1)
+
+    def k_size(self) -> int:
+        """The room for a k_block, with what vectors write beyond it."""
+        return _rounded_up(self.k_block, self.lanes)
+
+    def line_size(self) -> int:
+        """As k_size, but no power of two, so that lines do not compete for places in a cache."""
+        return self.k_size() + max(self.lanes, 64 // self.tile.dtype.itemsize)
+
+    def panel_size(self) -> int:
+        """Elements of a packed panel of B."""
+        return self.k_size() * self.tile.row_size(self.lanes)
+
+    def a_tile_size(self) -> int:
+        """Elements of the packed rows of A of a tile."""
+        size = self.line_size() if self.a_packing == "lines" else self.k_size()
+        return self.tile.rows * size
+
+    def sizes(self) -> tuple[int, int, int]:
+        """Elements of a thread's workspace: partial sums, packed A, packed B."""
+        across = self.panels if self.rows_at_once else 1
+        sums = self.tile.size(self.lanes) * max(self.rows_at_once, 1) * across
+        a = self.a_tile_size() * self.group + 2 * self.lanes if self.a_packing else 0
+        b = self.panel_size() * self.panels + 2 * self.lanes if self.b_packed else 0
+        line = 64 // self.tile.dtype.itemsize
+        sums, a, b = (_rounded_up(size, line) for size in (sums, a, b))
+        return sums, a, b
+
+
+def workspace_bytes(spec: MatrixProduct, target: Target, threads: int) -> int:
+    """How much memory `threads` threads need, in bytes."""
+    if has_no_results(spec):
+        return 0
+    return threads * sum(make_plan(spec, target).sizes()) * spec.dtype.itemsize
+
+
+def has_no_results(spec: MatrixProduct) -> bool:
+    return 0 in (spec.m, spec.n, *spec.batch)
+
+
+def normal(spec: MatrixProduct) -> MatrixProduct:
+    """The same product with strides of 1 where a stride does not matter."""
+    return replace(
+        spec,
+        a_row=spec.a_row if spec.m > 1 else 1,
+        b_column=spec.b_column if spec.n > 1 else 1,
+        a_k=spec.a_k if spec.k > 1 else 1,
+        b_k=spec.b_k if spec.k > 1 else 1,
+    )
+
+
+def make_plan(spec: MatrixProduct, target: Target) -> Plan:
+    """Choose tiles, blocks and what is copied."""
+    spec = normal(spec)
+    a_memory, b_memory = spec.memory
+    a_alike, b_alike = a_memory == spec.dtype, b_memory == spec.dtype
+    lanes = target.lanes(spec.dtype)
+    if spec.n == 1 and spec.a_row == 1 and a_alike and spec.m > 1 and spec.k:
+        return _column_plan(spec, target, lanes, b_alike)
+    long = spec.k >= 2 * lanes
+    if spec.n == 1 and (spec.a_k == 1 or not a_alike) and long:
+        return _inner_plan(spec, lanes, a_alike, b_alike)
+    few_rows = spec.m <= 4 and spec.b_k == 1 and spec.b_column != 1
+    if few_rows and b_alike and long:
+        return _inner_plan(spec, lanes, a_alike, b_alike)
+    return _outer_plan(spec, target, lanes, a_alike, b_alike)
+
+
+def _column_plan(spec: MatrixProduct, target: Target, lanes: int, b_alike: bool) -> Plan:
+    rows = min(8 * lanes, spec.m)
+    b_k = spec.b_k if b_alike else 1
+    tile = Tile("column", spec.dtype, rows, 1, 1, spec.a_k, b_k, 1, False)
+    large = spec.m * spec.k * spec.dtype.itemsize > target.l2 // 2
+    k_block = min(spec.k, _FEW_K) if large else spec.k
+    several = _quotient_up(spec.m, rows) if k_block < spec.k else 0
+    return Plan(tile, lanes, k_block, 1, 1, several, None, not b_alike, by_rows=True)
+
+
+def _inner_plan(spec: MatrixProduct, lanes: int, a_alike: bool, b_alike: bool) -> Plan:
+    a_packing = None if a_alike and spec.a_k == 1 else "lines"
+    b_packed = spec.n == 1 and not (b_alike and spec.b_k == 1)
+    rows = min(8, spec.m) if spec.n == 1 else spec.m
+    width = min(max(1, 8 // rows), spec.n)
+    tile = Tile("inner", spec.dtype, rows, width, spec.a_row, 1, 1, spec.b_column, False)
+    plan = Plan(tile, lanes, spec.k, 1, 1, 0, a_packing, b_packed, by_rows=spec.n == 1)
+    if a_packing:
+        plan = replace(plan, tile=replace(tile, a_row=plan.line_size()))
+    return plan
+
+
+def _rows_of_tile(m: int, most: int) -> int:
+    """The number of rows of a tile: one that divides m, or leaves nearly as many."""
+    for rows in range(most, most // 2, -1):
+        if m % rows == 0:
+            return rows
+    return _quotient_up(m, _quotient_up(m, most))
+
+
+def _outer_plan(
+    spec: MatrixProduct, target: Target, lanes: int, a_alike: bool, b_alike: bool
+) -> Plan:
+    size = spec.dtype.itemsize
+    most, vectors = target.product_tile
+    rows = _rows_of_tile(spec.m, most)
+    vectors = min(max(vectors, most * vectors // rows if spec.m <= most else 0), 8)
+    width = min(vectors * lanes, spec.n)
+    across, down = _quotient_up(spec.n, width), _quotient_up(spec.m, rows)
+    small = spec.n * spec.k * size <= target.l1
+    in_place = b_alike and spec.b_column == 1 and (spec.m <= 2 * rows or small)
+    k_block = max(spec.k, 1)
+    if not in_place:
+        blocks = _quotient_up(k_block * size, _BLOCK_BYTES)
+        k_block = _rounded_up(_quotient_up(k_block, blocks), lanes)
+    elif spec.m <= 2 and spec.n * spec.k * size > target.l2 // 2:
+        k_block = min(k_block, _FEW_K)
+    several = k_block < spec.k
+    panels = across
+    if not in_place:
+        panels = min(across, max(1, target.l2 // 2 // (k_block * vectors * lanes * size)))
+    a_packing, group = None, 1
+    if not a_alike or (across >= 4 and k_block >= 64 and not small):
+        a_packing = "lines" if spec.a_k == 1 else "interleaved"
+        if a_packing == "interleaved":
+            group = min(max(1, 64 // rows), down)
+    tile = Tile(
+        "outer", spec.dtype, rows, width,
+        spec.a_row, spec.a_k, spec.b_k, 1, b_padded=not in_place,
+    )  # fmt: skip
+    plan = Plan(
+        tile, lanes, k_block, panels, group, min(down, max(1, 4096 // rows)) if several else 0,
+        a_packing, not in_place, by_rows=across < 16 and down > across,
+    )  # fmt: skip
+    if a_packing == "lines":
+        tile = replace(tile, a_row=plan.line_size(), a_k=1)
+    elif a_packing:
+        tile = replace(tile, a_row=1, a_k=rows)
+    if plan.b_packed:
+        tile = replace(tile, b_k=tile.row_size(lanes))
+    return replace(plan, tile=tile)
