@@ -599,7 +599,9 @@ def _kind(eqn: Eqn) -> str:
     if isinstance(primitive, DotGeneral):
         return "product" if _is_product(eqn) else "host"
     if isinstance(primitive, Reduction):
-        return "reduce" if primitive.combines_by and primitive.axes else "host"
+        if not primitive.combines_by:
+            return "host"
+        return "view" if _source(eqn) is not None else "reduce"
     if isinstance(primitive, PerElement):
         return (
             "point" if _has_form(primitive, tuple([a.aval.dtype for a in eqn.invars])) else "host"

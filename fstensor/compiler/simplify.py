@@ -7,6 +7,7 @@ from collections.abc import Callable
 from fstensor.compiler.cse import share_equal
 from fstensor.compiler.fold import fold_constants
 from fstensor.compiler.identities import drop_identities
+from fstensor.compiler.products import exchange_operands
 from fstensor.core.inline import inline_calls
 from fstensor.core.jaxpr import ClosedJaxpr, dce
 
@@ -22,6 +23,7 @@ PASSES: tuple[Callable[[ClosedJaxpr], ClosedJaxpr], ...] = (
     fold_constants,
     drop_identities,
     share_equal,
+    exchange_operands,
     drop_dead,
 )
 

@@ -18,6 +18,7 @@ from fstensor.array import (
     normalize_axes,
     normalize_axis,
 )
+from fstensor.core.affine import Affine, Index
 from fstensor.core.aval import ShapedArray
 from fstensor.core.primitive import ZERO, MappedAxis, Primitive, Value, primitive
 from fstensor.core.trace import JaxprTrace, current_trace
@@ -49,6 +50,12 @@ class Reduction(Primitive):
         axes = tuple([a + (a >= d) for a in self.axes])
         # The batch moves forward by the reduced axes before it.
         return self.over(axes).bind(args[0]), d - sum(a < d for a in axes)
+
+    def source_index(self, index: Index, x: ShapedArray) -> Index | None:
+        if any(x.shape[a] != 1 for a in self.axes):
+            return None
+        kept = iter(index)
+        return tuple([Affine(0) if d in self.axes else next(kept) for d in range(x.ndim)])
 
     def over(self, axes: tuple[int, ...]) -> Reduction:
         """The same reduction over other axes."""

@@ -100,11 +100,14 @@ def head(ops: ScalarOps[V], x: V) -> V:
     return ops.bitcast(ops.and_(ops.bitcast(x, form.bits), mask), form.dtype)
 
 
-def subtract_ln2(ops: ScalarOps[V], x: V, k: V, times: int = 1) -> V:
-    """The difference of x and k `times` ln 2, with errors of the last place of the result.
+def subtract_ln2(ops: ScalarOps[V], x: V, k: V, times: int = 1, rest: V | None = None) -> V:
+    """The difference of x + rest and k `times` ln 2, for a small rest, rounded about once.
 
     Cody and Waite, Software Manual for the Elementary Functions (1980), chapter 6.
     """
     form = format_of(ops, x)
-    x = ops.fma(k, ops.like(-times * form.ln2_high, x), x)
-    return ops.fma(k, ops.like(-times * form.ln2_low, x), x)
+    difference = ops.fma(k, ops.like(-times * form.ln2_high, x), x)
+    low = ops.like(-times * form.ln2_low, x)
+    if rest is None:
+        return ops.fma(k, low, difference)
+    return ops.add(difference, ops.fma(k, low, rest))

@@ -110,9 +110,7 @@ def exp_parts(ops: ScalarOps[V], x: V, rest: V | None = None) -> tuple[V, V]:
     """e^r and 2^h with x + rest = 2 h ln 2 + r, where `rest` is small."""
     form = format_of(ops, x)
     h, bits = nearest_multiple(ops, x, LOG2_E / 2, form.bias)
-    r = subtract_ln2(ops, x, h, 2)
-    if rest is not None:
-        r = ops.add(r, rest)
+    r = subtract_ln2(ops, x, h, 2, rest)
     one = ops.like(1, x)
     q = horner(ops, r, _EXP_SINGLE if form is SINGLE else _EXP_DOUBLE)
     return ops.fma(ops.fma(q, r, one), r, one), power_of_two(ops, bits, form)
@@ -188,21 +186,21 @@ def sinh(ops: ScalarOps[V], x: V) -> V:
     """2 (2^(k-2) - 2^(-k-2)) cosh r + 2 (2^(k-2) + 2^(-k-2)) sinh r, where |x| = k ln 2 + r."""
     form = format_of(ops, x)
     size = ops.abs(x)
-    sinh_r, cosh_r, less, more = _hyperbolic_parts(ops, size)
-    half = ops.fma(cosh_r, less, ops.mul(sinh_r, more))
+    sinh_r, rest, less, more = _hyperbolic_parts(ops, size)
+    half = ops.add(ops.fma(sinh_r, more, ops.mul(rest, less)), less)
     small = ops.lt(size, ops.like(2.0 ** -(form.fraction + 2), x))
     return ops.copysign(ops.select(small, size, ops.add(half, half)), x)
 
 
 def cosh(ops: ScalarOps[V], x: V) -> V:
     """2 (2^(k-2) + 2^(-k-2)) cosh r + 2 (2^(k-2) - 2^(-k-2)) sinh r, where |x| = k ln 2 + r."""
-    sinh_r, cosh_r, less, more = _hyperbolic_parts(ops, ops.abs(x))
-    half = ops.fma(cosh_r, more, ops.mul(sinh_r, less))
+    sinh_r, rest, less, more = _hyperbolic_parts(ops, ops.abs(x))
+    half = ops.add(ops.fma(sinh_r, less, ops.mul(rest, more)), more)
     return ops.add(half, half)
 
 
 def _hyperbolic_parts(ops: ScalarOps[V], size: V) -> tuple[V, V, V, V]:
-    """For size = k ln 2 + r: sinh r, cosh r, 2^(k-2) - 2^(-k-2) and 2^(k-2) + 2^(-k-2)."""
+    """For size = k ln 2 + r: sinh r, cosh r - 1, 2^(k-2) - 2^(-k-2) and 2^(k-2) + 2^(-k-2)."""
     form = format_of(ops, size)
     single = form is SINGLE
     size = at_most(ops, size, 89.7 if single else 710.6)
@@ -217,5 +215,4 @@ def _hyperbolic_parts(ops: ScalarOps[V], size: V) -> tuple[V, V, V, V]:
     # From here on 2^-k does not count, and later has no normal number.
     down = ops.select(ops.lt(k, ops.like(form.fraction, r)), down, ops.like(0, r))
     sinh_r = ops.fma(ops.mul(r, z), odd, r)
-    cosh_r = ops.fma(z, even, ops.like(1, r))
-    return sinh_r, cosh_r, ops.sub(up, down), ops.add(up, down)
+    return sinh_r, ops.mul(z, even), ops.sub(up, down), ops.add(up, down)

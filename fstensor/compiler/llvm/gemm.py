@@ -32,7 +32,6 @@ from math import prod
 
 from fstensor.compiler.llvm.gemm_plan import (
     MatrixProduct,
-    Plan,
     has_no_results,
     make_plan,
     normal,

@@ -34,7 +34,7 @@ define void @fst_tune(i64 %mailbox, i64 %barrier) nounwind {{
 
 ; One turn of the loop that waits by the mailbox. Where threads share a processor, whoever spins may
 ; keep that from running which he waits for, so now and then others are let.
-define internal void @spin(i64 %turn) alwaysinline nounwind {{
+define internal void @spin(i64 %turn) nounwind {{
 entry:
   %phase = and i64 %turn, 63
   %now = icmp eq i64 %phase, 0

@@ -186,7 +186,8 @@ def _outer(
             following[:2] = advance(now[:2], ways)
             for way in range(ways):
                 part = slice(2 + way * number, 2 + (way + 1) * number)
-                following[part] = step(*advance(now[:2], way), now[part])
+                a, b = advance(now[:2], way)
+                following[part] = step(a, b, now[part])
         pointers, all_sums = following[:2], following[2:]
         sums = [_total(fn, kind, all_sums[i::number]) for i in range(number)]
     carried = [("ptr", p) for p in pointers] + [(kind, x) for x in sums]
@@ -233,10 +234,10 @@ def _inner(fn: Function, tile: Tile, target: Target, lanes: int) -> None:
     carried = [(kind, x) for x in following]
     with fn.carrying(whole, "%count", str(lanes), carried) as (k, now, following):
         following[:] = step(k, now, mask)
-    for at in range(0, number, lanes):
-        some = following[at : at + lanes]
+    for first in range(0, number, lanes):
+        some = following[first : first + lanes]
         total, valid = _sums_across(fn, some, dtype, lanes), len(some)
-        address = offset(fn, "%sums", dtype, str(at))
+        address = offset(fn, "%sums", dtype, str(first))
         width = 1 << (valid - 1).bit_length()
         store(fn, total, address, dtype, width)
 
