@@ -10,8 +10,11 @@ from fstensor.core.scalar import Dtype
 
 # So many rows of a large matrix are read side by side in products with a vector.
 _FEW_K = 8
-# Bytes of a row of a block: several of them share the first cache with a panel.
-_BLOCK_BYTES = 3072
+# At most so many bytes of a line of A, or of a column of B, are treated at once: the lines of a tile
+# should stay in the first cache, or at least in the second.
+_BLOCK_BYTES = 4096
+# For so many rows partial sums are kept, where k is treated in several blocks.
+_ROWS_AT_ONCE = 2048
 
 
 def _quotient_up(x: int, y: int) -> int:
@@ -176,9 +179,13 @@ def _inner_plan(spec: MatrixProduct, lanes: int, a_alike: bool, b_alike: bool) -
     return plan
 
 
-def _rows_of_tile(m: int, most: int) -> int:
-    """The number of rows of a tile: one that divides m, or leaves nearly as many."""
-    for rows in range(most, most // 2, -1):
+def _rows_of_tile(m: int, most: int, vectors: int) -> int:
+    """The number of rows of a tile: one that divides m, or leaves nearly as many.
+
+    A divisor saves the code for another size. It must leave the tile large: some processors need
+    ten sums under way.
+    """
+    for rows in range(most, max(most // 2, 9 // vectors), -1):
         if m % rows == 0:
             return rows
     return _quotient_up(m, _quotient_up(m, most))
@@ -189,22 +196,26 @@ def _outer_plan(
 ) -> Plan:
     size = spec.dtype.itemsize
     most, vectors = target.product_tile
-    rows = _rows_of_tile(spec.m, most)
+    rows = _rows_of_tile(spec.m, most, vectors)
     vectors = min(max(vectors, most * vectors // rows if spec.m <= most else 0), 8)
     width = min(vectors * lanes, spec.n)
     across, down = _quotient_up(spec.n, width), _quotient_up(spec.m, rows)
-    small = spec.n * spec.k * size <= target.l1
-    in_place = b_alike and spec.b_column == 1 and (spec.m <= 2 * rows or small)
+    b_bytes = spec.n * spec.k * size
+    small = b_bytes <= 2 * target.l1
+    few_uses = spec.m <= rows or (spec.m <= 2 * rows and b_bytes <= target.l2)
+    in_place = b_alike and spec.b_column == 1 and (few_uses or small)
     k_block = max(spec.k, 1)
     if not in_place:
         blocks = _quotient_up(k_block * size, _BLOCK_BYTES)
         k_block = _rounded_up(_quotient_up(k_block, blocks), lanes)
-    elif spec.m <= 2 and spec.n * spec.k * size > target.l2 // 2:
+    elif spec.m <= 2 and b_bytes > target.l2 // 2:
         k_block = min(k_block, _FEW_K)
     several = k_block < spec.k
     panels = across
     if not in_place:
-        panels = min(across, max(1, target.l2 // 2 // (k_block * vectors * lanes * size)))
+        # Panels of B follow each other in memory, so it does not hurt when not all of them are in
+        # the second cache; but each block of B costs a walk through A.
+        panels = min(across, max(1, 2 * target.l2 // (k_block * vectors * lanes * size)))
     a_packing, group = None, 1
     if not a_alike or (across >= 4 and k_block >= 64 and not small):
         a_packing = "lines" if spec.a_k == 1 else "interleaved"
@@ -215,7 +226,7 @@ def _outer_plan(
         spec.a_row, spec.a_k, spec.b_k, 1, b_padded=not in_place,
     )  # fmt: skip
     plan = Plan(
-        tile, lanes, k_block, panels, group, min(down, max(1, 4096 // rows)) if several else 0,
+        tile, lanes, k_block, panels, group, min(down, max(1, _ROWS_AT_ONCE // rows)) if several else 0,
         a_packing, not in_place, by_rows=across < 16 and down > across,
     )  # fmt: skip
     if a_packing == "lines":

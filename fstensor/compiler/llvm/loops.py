@@ -363,7 +363,7 @@ class _Writer:
         total = self._base(place)
         lane = self.schedule.lane
         for a in range(len(self.kernel.outer), len(self.kernel.sizes)):
-            if a != lane:
+            if a != lane and place.strides[a]:
                 total = self._plus(total, self.variables[a], place.strides[a])
         if lane >= 0 and place.strides[lane]:
             total = self._plus(total, self.variables[lane], place.strides[lane])

@@ -13,14 +13,14 @@ class Target:
     """A kind of CPU, as far as the code written for it depends on it.
 
     vector_bytes: the size of a vector register (64, 32 or 16). registers: how many there are.
-    has_fma: x y + z is one instruction. l1, l2: bytes of the data caches of one core.
+    has_fma: x y + z is one instruction. l1, l2: bytes of the data caches of one core, or less.
     """
 
     vector_bytes: int
     registers: int
     has_fma: bool
     l1: int = 32 * 1024
-    l2: int = 512 * 1024
+    l2: int = 256 * 1024
 
     def lanes(self, dtype: Dtype) -> int:
         """How many elements a vector holds."""
