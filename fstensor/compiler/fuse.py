@@ -22,10 +22,10 @@ from fstensor.compiler.elementary import EXPANSIONS
 from fstensor.compiler.kernels import Access, Kernel, Recorder, can_merge, computed, grouped
 from fstensor.compiler.llvm.gemm import MatrixProduct
 from fstensor.core.affine import Affine, Index, flat
-from fstensor.core.jaxpr import Atom, ClosedJaxpr, Eqn, Literal, Var
+from fstensor.core.jaxpr import Atom, ClosedJaxpr, Eqn, Jaxpr, Literal, Var
 from fstensor.core.primitive import Primitive
-from fstensor.core.scalar import BOOL, ELEMENTARY, FLOAT32, FLOAT64, STORED
-from fstensor.ops.dot import DotGeneral
+from fstensor.core.scalar import BOOL, ELEMENTARY, FLOAT32, FLOAT64, INT64, STORED, Elements
+from fstensor.ops.dot import DotGeneral, free_axes
 from fstensor.ops.families import PerElement
 from fstensor.ops.reduce import Reduction
 from fstensor.ops.shape import Iota
@@ -178,6 +178,7 @@ class _Fusion:
         self.maker = {v: e for e in self.jaxpr.eqns for v in e.outvars}
         self.kinds = {id(e): _kind(e) for e in self.jaxpr.eqns}
         self._make_real()
+        self._settle_products()
         self.units: dict[int, _Unit] = {}
         self.unit_of: dict[int, _Unit] = {}  # by the identity of an equation
         for eqn in self.jaxpr.eqns:
@@ -193,12 +194,54 @@ class _Fusion:
         for eqn in self.jaxpr.eqns:
             if self._kind(eqn) == "view" and _source(eqn) is None:
                 needed += [a for a in eqn.invars if isinstance(a, Var)]
-            if self._kind(eqn) == "product":
+            if self._kind(eqn) in ("product", "indexed"):
                 needed += [a for a in eqn.invars if isinstance(a, Var) and not self._lies(a)]
         for v in needed:
             made_by = self.maker.get(v)
             if made_by is not None and self._kind(made_by) in ("view", "iota"):
                 self.kinds[id(made_by)] = "copy"
+
+    def _settle_products(self) -> None:
+        """Leave to the host the contractions whose sums run over no regular part of memory."""
+        for eqn in self.jaxpr.eqns:
+            if self._kind(eqn) != "product" or self._sums_are_regular(eqn):
+                continue
+            for atom in eqn.invars:
+                made_by = self.maker.get(atom) if isinstance(atom, Var) else None
+                if made_by is not None and self._kind(made_by) == "view":
+                    self.kinds[id(made_by)] = "copy"
+            if not self._sums_are_regular(eqn):
+                self.kinds[id(eqn)] = "host"
+
+    def _sums_are_regular(self, eqn: Eqn) -> bool:
+        """Whether the contracted axes can be run through as one."""
+        pairs = self._contracted(eqn)
+        sizes = [eqn.invars[0].aval.shape[d] for d, _ in pairs]
+        for side in (0, 1):
+            place = self._along(eqn, [pair[side] for pair in pairs], side)
+            for k in range(len(pairs) - 1):
+                if place.strides[k] != place.strides[k + 1] * sizes[k + 1]:
+                    return False
+        return True
+
+    def _contracted(self, eqn: Eqn) -> list[tuple[int, int]]:
+        """The pairs of contracted axes, the slowest in memory first, but for those of size 1."""
+        primitive = eqn.primitive
+        assert isinstance(primitive, DotGeneral)
+        (first, second), _ = primitive.dimension_numbers
+        shape = eqn.invars[0].aval.shape
+        pairs = [p for p in zip(first, second, strict=True) if shape[p[0]] != 1]
+        place = self._along(eqn, [d for d, _ in pairs], 0)
+        order = sorted(range(len(pairs)), key=lambda k: -abs(place.strides[k]))
+        return [pairs[k] for k in order]
+
+    def _along(self, eqn: Eqn, axes: Sequence[int], side: int) -> Affine:
+        """Where the elements of an operand lie along some axes, for index 0 of the others."""
+        operand = eqn.invars[side]
+        index = [Affine(0)] * operand.aval.ndim
+        for k, d in enumerate(axes):
+            index[d] = Affine.axis(k, len(axes))
+        return self.in_memory(operand, tuple(index), len(axes))[1]
 
     def _lies(self, atom: Atom) -> bool:
         """Whether a value is in memory, but for rearrangements."""
@@ -229,7 +272,7 @@ class _Fusion:
         """Give an equation a unit, together with those of its operands that it can join."""
         domain = None
         kind = self._kind(eqn)
-        if kind in ("point", "copy", "product"):
+        if kind in ("point", "copy", "product", "indexed"):
             domain = Domain(eqn.outvars[0].aval.shape)
         elif kind == "reduce":
             primitive = eqn.primitive
@@ -272,7 +315,7 @@ class _Fusion:
 
     def _is_read_in_place(self, edge: _Edge, domain: Domain) -> bool:
         """Whether a value is read where it is computed, in a kernel of both."""
-        if self._kind(edge.user) == "product":
+        if self._kind(edge.user) in ("product", "indexed"):
             return False
         shape = edge.user.outvars[0].aval.shape
         if self._kind(edge.user) == "reduce":
@@ -378,7 +421,8 @@ class _Fusion:
         """The step of a contraction: its axes sorted into batch, rows, columns and sums."""
         primitive = eqn.primitive
         assert isinstance(primitive, DotGeneral)
-        contract, batch = primitive.dimension_numbers
+        _, batch = primitive.dimension_numbers
+        contract = list(zip(*self._contracted(eqn), strict=True)) or [(), ()]
         shapes = [a.aval.shape for a in eqn.invars]
         n_batch, n_out = len(batch[0]), eqn.outvars[0].aval.ndim
         rank = n_out + len(contract[0])
@@ -387,16 +431,15 @@ class _Fusion:
         operands: list[Var] = []
         free_from = n_batch
         for side, shape in enumerate(shapes):
-            index: list[Affine | None] = [None] * len(shape)
+            index = [Affine(0)] * len(shape)
             for k, d in enumerate(batch[side]):
                 index[d] = axis[k]
             for k, d in enumerate(contract[side]):
                 index[d] = axis[n_out + k]
-            for d, i in enumerate(index):
-                if i is None:
-                    index[d] = axis[free_from]
-                    free_from += 1
-            v, place = self._in_memory(eqn.invars[side], tuple([i for i in index if i]), rank)
+            for d in free_axes(len(shape), primitive.dimension_numbers[0][side], batch[side]):
+                index[d] = axis[free_from]
+                free_from += 1
+            v, place = self.in_memory(eqn.invars[side], tuple(index), rank)
             operands.append(v)
             places.append(place)
             if side == 0:
@@ -421,7 +464,7 @@ class _Fusion:
         *still_more, columns = groups(range(n_batch + n_rows, n_out), b)
         sums = groups(range(n_out, rank), a, b)
         batches = [[x] for x in range(n_batch) if sizes[x] != 1] + more + still_more
-        assert len(sums) == 1, "see _is_product"
+        assert len(sums) == 1, "see _settle_products"
 
         def size(group: list[int]) -> int:
             return math.prod([sizes[x] for x in group])
@@ -447,7 +490,7 @@ class _Fusion:
         offsets = (a.constant, b.constant)
         return ProductStep(product, offsets, kernel, [*operands, *epilogue.reads], epilogue.writes)
 
-    def _in_memory(self, atom: Atom, index: Index, rank: int) -> tuple[Var, Affine]:
+    def in_memory(self, atom: Atom, index: Index, rank: int) -> tuple[Var, Affine]:
         """Where an element lies: the value whose memory it is, and the place."""
         while (
             isinstance(atom, Var) and atom in self.maker and self._kind(self.maker[atom]) == "view"
@@ -528,6 +571,10 @@ class _Lowering:
             # The elements of what is reshaped lie in memory, in the same order.
             assert isinstance(operand, Var)
             return self._load_flat(operand, flat(index, v.aval.shape))
+        if kind == "indexed":
+            operands = [_Operand(self, a) for a in eqn.invars]
+            found: int = eqn.primitive.element_at(self.record, index, *operands)
+            return found
         if kind == "reduce":
             return self._reduction(eqn)
         if kind == "product":
@@ -539,6 +586,19 @@ class _Lowering:
         assert result is not NotImplemented
         lowered: int = result
         return lowered
+
+    def in_memory(self, atom: Var, index: Index) -> Access:
+        """Where an element of a value lies that was computed elsewhere."""
+        v, place = self.fusion.in_memory(atom, index, self.rank)
+        number = self._access(v, tuple([Affine(0)] * v.aval.ndim)).buffer
+        return Access(number, place)
+
+    def stride(self, atom: Var, axis: int) -> int:
+        """How far apart neighbours along an axis of a value lie."""
+        index = [Affine(0)] * atom.aval.ndim
+        _, first = self.fusion.in_memory(atom, tuple(index), self.rank)
+        index[axis] = Affine(1)
+        return self.fusion.in_memory(atom, tuple(index), self.rank)[1].constant - first.constant
 
     def _load_flat(self, v: Var, place: Affine) -> int:
         number = self._access(v, tuple([Affine(0)] * v.aval.ndim)).buffer
@@ -555,6 +615,37 @@ class _Lowering:
         if operand.aval.dtype == BOOL:
             op = {"add": "or", "mul": "and"}.get(op, op)
         return self.record.reduce(op, x)
+
+
+@final
+class _Operand(Elements[int]):
+    """An operand of an equation that finds its elements by their indices."""
+
+    def __init__(self, lowering: _Lowering, atom: Atom) -> None:
+        self.aval = atom.aval
+        self._lowering = lowering
+        self._atom = atom
+
+    def at(self, index: Index) -> int:
+        return self._lowering.value(self._atom, index)
+
+    def at_if(self, condition: int, index: Index) -> int:
+        if isinstance(self._atom, Literal):
+            return self._lowering.value(self._atom, index)
+        access = self._lowering.in_memory(self._atom, index)
+        return self._lowering.record.load_if(condition, access)
+
+    def take(self, index: Index, offsets: Sequence[int | None]) -> int:
+        if isinstance(self._atom, Literal):
+            return self._lowering.value(self._atom, ())
+        access = self._lowering.in_memory(self._atom, index)
+        record, total = self._lowering.record, None
+        for d, i in enumerate(offsets):
+            if i is not None:
+                step = self._lowering.stride(self._atom, d)
+                part = record.mul(i, record.constant(step, INT64))
+                total = part if total is None else record.add(total, part)
+        return record.load(access) if total is None else record.take(access, total)
 
 
 def _bits(x: int) -> Iterator[int]:
@@ -606,6 +697,8 @@ def _kind(eqn: Eqn) -> str:
         return (
             "point" if _has_form(primitive, tuple([a.aval.dtype for a in eqn.invars])) else "host"
         )
+    if type(primitive).element_at is not Primitive.element_at:
+        return "indexed" if _is_indexed(eqn) else "host"
     if type(primitive).source_index is not Primitive.source_index:
         return "view"
     return "host"
@@ -618,8 +711,20 @@ def _is_product(eqn: Eqn) -> bool:
     kinds = {a.aval.dtype for a in (*eqn.invars, *eqn.outvars)}
     if len(kinds) != 1 or not kinds <= {FLOAT32, FLOAT64}:
         return False
-    (contract, _), _ = primitive.dimension_numbers
-    return sum(eqn.invars[0].aval.shape[d] != 1 for d in contract) <= 1
+    return True
+
+
+def _is_indexed(eqn: Eqn) -> bool:
+    """Whether a primitive's `element_at` speaks of operands of these types."""
+    (out,) = eqn.outvars
+    jaxpr = Jaxpr([], [a for a in eqn.invars if isinstance(a, Var)], [out], [])
+    domain = Domain(out.aval.shape)
+    lowering = _Lowering(_Fusion(ClosedJaxpr(jaxpr, [])), _Unit(0, [], domain))
+    index = domain.index_of(out.aval.shape)
+    assert index is not None
+    operands = [_Operand(lowering, a) for a in eqn.invars]
+    found = eqn.primitive.element_at(lowering.record, index, *operands)
+    return found is not NotImplemented
 
 
 @functools.lru_cache(maxsize=4096)

@@ -20,7 +20,10 @@ from typing import Any, final
 import numpy as np
 
 from fstensor.core.affine import Affine
-from fstensor.core.scalar import BOOL, FLOAT32, INT64, STORED, Dtype, ScalarOps
+from fstensor.core.scalar import BOOL, FLOAT32, INT64, STORED, Dtype, IndexedOps
+
+# The instructions that read memory.
+LOADS = frozenset({"load", "take", "load_if"})
 
 # Where a value's dtype in memory is not one of arithmetic.
 _WIDER = {d: FLOAT32 for d in STORED if d.itemsize == 2 and d.kind not in "iu"}
@@ -45,8 +48,9 @@ class Access:
 class Instruction:
     """One operation on elements.
 
-    op: a name of `core.scalar`, or "load", "constant", "index", "convert", "bitcast", "select",
-        "fma", "reduce", or "product": the element of a matrix product that the kernel follows on.
+    op: a name of `core.scalar`, or "constant", "index", "convert", "bitcast", "select", "fma",
+        "reduce", or "product": the element of a matrix product that the kernel follows on; "load",
+        "take" (a number of elements further on), "load_if" (where a condition holds).
         detail: what is loaded; the constant; the index; the reduction's operation.
     axes: a bit for each axis that the value depends on. stage: the first in which it is known.
     """
@@ -118,9 +122,9 @@ class Kernel:
             if i.op in ("select",):
                 assert kinds[0] == BOOL, f"%{k}: a condition of {kinds[0]}"
                 kinds = kinds[1:]
-            if i.op not in ("convert", "bitcast", "load"):
+            if i.op not in ("convert", "bitcast", *LOADS):
                 assert len(set(kinds)) <= 1, f"%{k}: {i.op} of {kinds}"
-            if i.op == "load":
+            if i.op in LOADS:
                 assert len(i.detail.place.strides) == len(self.sizes), f"%{k}: strides"
                 assert computed(self.buffers[i.detail.buffer]) == i.dtype, f"%{k}: dtype"
             if i.op == "reduce":
@@ -142,7 +146,7 @@ class Kernel:
         for k, i in enumerate(self.instructions):
             args = " ".join(f"%{a}" for a in i.args)
             detail = ""
-            if i.op == "load":
+            if i.op in LOADS:
                 detail = f" b{i.detail.buffer}[{i.detail.place}]"
             elif i.detail is not None:
                 detail = f" {i.detail}"
@@ -167,7 +171,7 @@ _COST |= {"div": 6, "sqrt": 6, "logistic": 16, "erf": 20}
 
 
 @final
-class Recorder(ScalarOps[int]):
+class Recorder(IndexedOps[int]):
     """Writes instructions into a kernel. A value is the number of its instruction.
 
     Equal instructions are recorded once.
@@ -243,8 +247,21 @@ class Recorder(ScalarOps[int]):
         dtype = computed(self.kernel.buffers[access.buffer])
         return self._add("load", dtype, (), access, axes, 0)
 
+    def take(self, access: Access, offset: int) -> int:
+        """The element that lies an int64 behind the place."""
+        return self._from_memory("take", access, offset)
+
+    def load_if(self, condition: int, access: Access) -> int:
+        """The element where the condition holds; elsewhere its place is not touched."""
+        return self._from_memory("load_if", access, condition)
+
+    def _from_memory(self, op: str, access: Access, arg: int) -> int:
+        operand = self.kernel.instructions[arg]
+        axes = operand.axes | sum(1 << a for a, s in enumerate(access.place.strides) if s)
+        dtype = computed(self.kernel.buffers[access.buffer])
+        return self._add(op, dtype, (arg,), access, axes, operand.stage)
+
     def index(self, place: Affine) -> int:
-        """An index as a number, of 64 bits."""
         axes = sum(1 << a for a, s in enumerate(place.strides) if s)
         return self._add("index", INT64, (), place, axes, 0)
 
@@ -280,7 +297,7 @@ def identity(op: str, dtype: Dtype) -> Any:
 
 def can_merge(kernel: Kernel, first: int, second: int) -> bool:
     """Whether two axes can be run through as one, the second being the faster of them."""
-    places = [i.detail.place for i in kernel.instructions if i.op == "load"]
+    places = [i.detail.place for i in kernel.instructions if i.op in LOADS]
     places += [i.detail for i in kernel.instructions if i.op == "index"]
     places += [s.access.place for s in kernel.stores]
     n = kernel.sizes[second]
@@ -316,7 +333,7 @@ def grouped(kernel: Kernel, groups: Sequence[Sequence[int]], n_outer: int) -> Ke
     result = Kernel(tuple(sizes[:n_outer]), tuple(sizes[n_outer:]), list(kernel.buffers))
     for i in kernel.instructions:
         detail = i.detail
-        if i.op == "load":
+        if i.op in LOADS:
             detail = Access(detail.buffer, moved(detail.place))
         elif i.op == "index":
             detail = moved(detail)

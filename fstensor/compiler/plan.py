@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import final
 
 from fstensor.compiler.fuse import HostStep, KernelStep, ProductStep, Step
+from fstensor.compiler.kernels import LOADS
 from fstensor.core.jaxpr import Var
 
 ALIGNMENT = 64  # bytes; of the scratch memory, and of each value in it
@@ -120,8 +121,8 @@ def _may_take_over(step: KernelStep | ProductStep, old: Var, new: Var) -> bool:
         return False
     buffers = [*reads, *step.writes]
     place = next(s.access.place for s in kernel.stores if buffers[s.access.buffer] is new)
-    loads = [i.detail for i in kernel.instructions if i.op == "load"]
-    return all(a.place == place for a in loads if buffers[a.buffer] is old)
+    loads = [i for i in kernel.instructions if i.op in LOADS and buffers[i.detail.buffer] is old]
+    return all(i.op != "take" and i.detail.place == place for i in loads)
 
 
 def _free_place(taken: Sequence[tuple[int, int]], size: int) -> int:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import final
 
-from fstensor.compiler.kernels import Kernel, merged
+from fstensor.compiler.kernels import LOADS, Kernel, merged
 
 
 @final
@@ -59,7 +59,7 @@ def scheduled(kernel: Kernel, vector_bytes: int) -> Schedule:
 
 def _lane(kernel: Kernel, outer: list[int], inner: list[int]) -> int | None:
     """The axis along which most accesses are contiguous; of the later of equals."""
-    places = [i.detail.place for i in kernel.instructions if i.op == "load"]
+    places = [i.detail.place for i in kernel.instructions if i.op in LOADS]
     places += [s.access.place for s in kernel.stores] * 2  # scattered stores cost more
 
     def merit(a: int) -> tuple[float, int]:
@@ -82,7 +82,7 @@ def _element_size(kernel: Kernel) -> int:
 
 def _unroll(kernel: Kernel) -> int:
     """More for short bodies, whose rounds would otherwise wait for each other."""
-    steps = sum(i.op not in ("constant", "load") for i in kernel.instructions)
+    steps = sum(i.op not in ("constant", *LOADS) for i in kernel.instructions)
     long = any(i.op in ("div", "exp", "log", "tanh", "sin", "pow") for i in kernel.instructions)
     if any(i.op == "reduce" for i in kernel.instructions):
         return 4 if steps <= 12 else 2

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fstensor.array import Array
     from fstensor.core.affine import Index
     from fstensor.core.jaxpr import ClosedJaxpr
+    from fstensor.core.scalar import Elements, IndexedOps, V
     from fstensor.core.trace import PartialTrace
 
 P = TypeVar("P", bound="Primitive")
@@ -154,6 +155,14 @@ class Primitive(ABC):
         since kernels read the operand instead. None where there is no such place.
         """
         return None
+
+    def element_at(self, ops: IndexedOps[V], index: Index, *operands: Elements[V]) -> Any:
+        """The element of the result at `index`, in the vocabulary of kernels.
+
+        For operations that find their elements by the index. NotImplemented where there is no such
+        form: then `impl` is called between compiled parts.
+        """
+        return NotImplemented
 
     def jvp(self, primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Any, Any]:
         """The outputs and their tangents. Called only when some tangent is not ZERO."""

@@ -13,11 +13,15 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Any, Generic, TypeVar, final
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
 
 import ml_dtypes
 import numpy as np
+
+if TYPE_CHECKING:
+    from fstensor.core.affine import Affine, Index
+    from fstensor.core.aval import ShapedArray
 
 V = TypeVar("V")
 
@@ -192,6 +196,32 @@ class ScalarOps(ABC, Generic[V]):
     def like(self, value: Any, x: V) -> V:
         """A number of the dtype of `x`."""
         return self.constant(value, self.dtype(x))
+
+
+class Elements(ABC, Generic[V]):
+    """An operand as a rule sees it that computes results from their indices."""
+
+    aval: ShapedArray
+
+    @abstractmethod
+    def at(self, index: Index) -> V:
+        """The element at an index that exists."""
+
+    @abstractmethod
+    def at_if(self, condition: V, index: Index) -> V:
+        """The element at an index that exists where `condition` holds, else any number."""
+
+    @abstractmethod
+    def take(self, index: Index, offsets: Sequence[V | None]) -> V:
+        """The element at `index`, moved along some axes by computed int64s. It must exist."""
+
+
+class IndexedOps(ScalarOps[V]):
+    """What rules have at hand that compute results from their indices."""
+
+    @abstractmethod
+    def index(self, place: Affine) -> V:
+        """An index as a number, an int64."""
 
 
 @final

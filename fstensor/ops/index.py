@@ -15,6 +15,7 @@ from fstensor.config import config
 from fstensor.core.affine import Index
 from fstensor.core.aval import ShapedArray
 from fstensor.core.primitive import Linear, MappedAxis, Primitive, Value, primitive
+from fstensor.core.scalar import INT64, Elements, IndexedOps, V
 from fstensor.errors import ArgumentError, DtypeError, OutOfBoundsError, ShapeError
 from fstensor.ops.bounds import checked_index
 from fstensor.ops.elementwise import add
@@ -340,6 +341,15 @@ class DynamicSlice(Primitive):
 
     def impl(self, xp: Any, x: Any, *starts: Any) -> Any:
         return x[_box(starts, self.slice_sizes, x.shape)]
+
+    def element_at(self, ops: IndexedOps[V], index: Index, *operands: Elements[V]) -> Any:
+        x, *starts = operands
+        offsets: list[V | None] = []
+        for d, start in enumerate(starts):
+            first = ops.convert(start.at(()), INT64)
+            last = ops.constant(x.aval.shape[d] - self.slice_sizes[d], INT64)
+            offsets.append(ops.max(ops.constant(0, INT64), ops.min(first, last)))
+        return x.take(index, offsets)
 
     def jvp(self, primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Any, Any]:
         return self.bind(*primals), self.bind(tangents[0], *primals[1:])

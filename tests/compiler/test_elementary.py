@@ -14,13 +14,13 @@ INF, NAN = math.inf, math.nan
 
 # The largest errors, in units in the last place of the exact result, for float32 and float64.
 BOUNDS = {
-    "acos": (1.5, 1.5), "acosh": (2.1, 2.1), "asin": (1.5, 1.5), "asinh": (1.7, 1.7),
-    "atan": (1.2, 1.2), "atan2": (1.5, 1.5), "atanh": (2.1, 2.1), "cbrt": (1, 1),
-    "cos": (2.3, 2.3), "cosh": (2.1, 2.1), "erf": (1.6, 1.9), "erfc": (3.6, 3.6),
-    "exp": (1.5, 1.5), "exp2": (1.3, 1.3), "expm1": (1.6, 2.1), "log": (1, 1),
-    "log1p": (1.5, 1.5), "log2": (2, 1.8), "logistic": (2.3, 2.4), "pow": (0.6, 1.4),
-    "rsqrt": (1.5, 1.5), "sin": (2.3, 2.4), "sinh": (2.1, 2.2), "tan": (2.9, 3.1),
-    "tanh": (2.2, 2.3),
+    "acos": (1.4, 1.4), "acosh": (2.1, 2.1), "asin": (1.8, 1.9), "asinh": (1.8, 1.8),
+    "atan": (1.2, 1.2), "atan2": (1.3, 1.3), "atanh": (2, 2), "cbrt": (1, 1),
+    "cos": (2.3, 2.3), "cosh": (1.9, 1.9), "erf": (1.6, 1.6), "erfc": (3.6, 3.9),
+    "exp": (1.6, 1.6), "exp2": (1.4, 1.8), "expm1": (1.6, 2), "log": (1, 1),
+    "log1p": (1.5, 1.5), "log2": (2.3, 1.8), "logistic": (2.4, 2.4), "pow": (0.6, 1.4),
+    "rsqrt": (1.5, 1.5), "sin": (2.3, 2.4), "sinh": (1.7, 1.7), "tan": (3, 3),
+    "tanh": (2.3, 2.3),
 }  # fmt: skip
 # Where the machine cannot multiply and add with one rounding.
 MORE_WITH_TWO_ROUNDINGS = 0.8
@@ -164,7 +164,7 @@ def test_table_is_complete():
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", sorted(ELEMENTARY))
 def test_accuracy(name, dtype, more):
-    args = samples(name, dtype, 80)
+    args = samples(name, dtype, 150)
     found = errors(name, args, evaluate(name, *args))
     assert len(found) > 100
     assert found.max() <= BOUNDS[name][dtype == "float64"] + more
@@ -174,13 +174,12 @@ def test_accuracy(name, dtype, more):
 @pytest.mark.parametrize("name", ["sin", "cos", "tan"])
 def test_angles_next_to_multiples_of_half_pi(name, dtype, more):
     rng = np.random.default_rng(5)
-    digits, largest = np.finfo(dtype).nmant + 1, int(np.finfo(dtype).maxexp)
+    largest = int(np.finfo(dtype).maxexp)
     found = [6381956970095103 * 2.0**797] if dtype == "float64" else []  # the closest of all
     with mp.workprec(1300):
         for exponent in rng.integers(0, largest - 1, 150):
             k = int(mp.floor(mp.ldexp(1 + mp.mpf(rng.random()), int(exponent)) / (mp.pi / 2)))
             found.append(float(np.dtype(dtype).type(float(k * mp.pi / 2))))
-    assert digits in (24, 53)
     x = np.array(found, dtype)
     assert errors(name, (x,), evaluate(name, x)).max() <= BOUNDS[name][0] + 0.5 + more
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import final
 
-from fstensor.compiler.kernels import Access, Instruction, Kernel, Store, computed, identity
+from fstensor.compiler.kernels import LOADS, Access, Instruction, Kernel, Store, computed, identity
 from fstensor.compiler.llvm.text import Function, Module
 from fstensor.compiler.llvm.vector import (
     Register,
@@ -316,6 +316,10 @@ class _Writer:
         if i.op == "product":
             return Register(self.product, i.dtype, self.schedule.lanes)
         args = [self._value(a, values, u, unroll) for a in i.args]
+        if i.op == "take":
+            return self._load(i.detail, u, offset=args[0])
+        if i.op == "load_if":
+            return self._load(i.detail, u, condition=args[0])
         if i.op == "convert":
             return ops.convert(args[0], i.dtype)
         if i.op == "bitcast":
@@ -336,7 +340,7 @@ class _Writer:
 
     def _places(self) -> list[Affine]:
         found = [i.detail for i in self.kernel.instructions if i.op == "index"]
-        found += [i.detail.place for i in self.kernel.instructions if i.op == "load"]
+        found += [i.detail.place for i in self.kernel.instructions if i.op in LOADS]
         return found + [s.access.place for s in self.kernel.stores]
 
     def _base(self, place: Affine) -> str:
@@ -383,51 +387,91 @@ class _Writer:
         numbers = ", ".join(f"i64 {k * stride}" for k in range(self.schedule.lanes))
         return Register(f"<{numbers}>", INT64, self.schedule.lanes)
 
-    def _pointer(self, access: Access, u: int) -> str:
+    def _pointer(self, access: Access, u: int, offset: Register | None = None) -> str:
         kind = memory_type(self.kernel.buffers[access.buffer])
         where = self._place(access.place, u)
+        if offset is not None:
+            where = self.f.value(f"add nsw i64 {where}, {offset.text}")
         return self.f.value(f"getelementptr inbounds {kind}, ptr %p{access.buffer}, i64 {where}")
 
-    def _pointers(self, access: Access, u: int, stride: int) -> str:
+    def _pointers(self, access: Access, u: int, stride: int, offset: Register | None = None) -> str:
         """One pointer for each lane, for elements that are not neighbours."""
         kind, lanes = memory_type(self.kernel.buffers[access.buffer]), self.schedule.lanes
         first = Register(self._place(access.place, u), INT64)
-        where = self.ops.add(self.ops.spread(first, lanes), self._steps(stride)).text
-        base = f"getelementptr {kind}, ptr %p{access.buffer}, <{lanes} x i64> {where}"
+        where = self.ops.add(self.ops.spread(first, lanes), self._steps(stride))
+        if offset is not None:
+            where = self.ops.add(where, offset)
+        base = f"getelementptr {kind}, ptr %p{access.buffer}, <{lanes} x i64> {where.text}"
         return self.f.value(base)
 
     def _stride(self, access: Access) -> int:
         lane = self.schedule.lane
         return access.place.strides[lane] if lane >= 0 and self.schedule.lanes > 1 else 0
 
-    def _load(self, access: Access, u: int) -> Register:
+    def _load(
+        self,
+        access: Access,
+        u: int,
+        offset: Register | None = None,
+        condition: Register | None = None,
+    ) -> Register:
+        """Elements from memory, `offset` further on, or where `condition` holds."""
         dtype = self.kernel.buffers[access.buffer]
         kind, size, lanes = memory_type(dtype), dtype.itemsize, self.schedule.lanes
         stride = self._stride(access)
-        if stride == 0:
-            text = self.f.value(f"load {kind}, ptr {self._pointer(access, u)}, align {size}")
+        scattered = stride not in (0, 1) or (offset is not None and offset.lanes > 1)
+        masked = self._masked(condition, lanes)
+        if stride == 0 and not scattered and condition is None:
+            text = self.f.value(
+                f"load {kind}, ptr {self._pointer(access, u, offset)}, align {size}"
+            )
             return self._loaded(text, dtype, 1)
+        if lanes == 1 or (stride == 0 and not scattered and condition and condition.lanes == 1):
+            return self._load_one(access, condition)
         vector = f"<{lanes} x {kind}>"
-        if stride == 1 and self.mask is None:
-            text = self.f.value(f"load {vector}, ptr {self._pointer(access, u)}, align {size}")
+        if stride == 1 and masked is None and not scattered:
+            where = self._pointer(access, u, offset)
+            text = self.f.value(f"load {vector}, ptr {where}, align {size}")
             return self._loaded(text, dtype, lanes)
         of = memory_suffix(dtype, lanes)
         one = "1.0" if dtype.kind == "f" or scalar_type(dtype) == "bfloat" else "1"
         filling = f"{vector} splat ({kind} {one})"
-        mask = self.mask or "splat (i1 true)"
-        if stride == 1:
-            name, where = (
-                f"llvm.masked.load.{of}.p0",
-                f"ptr align {size} {self._pointer(access, u)}",
-            )
-            kinds = f"ptr, <{lanes} x i1>, {vector}"
+        mask = masked or "splat (i1 true)"
+        if stride == 1 and not scattered:
+            where = f"ptr align {size} {self._pointer(access, u, offset)}"
+            name, kinds = f"llvm.masked.load.{of}.p0", f"ptr, <{lanes} x i1>, {vector}"
         else:
+            where = f"<{lanes} x ptr> align {size} {self._pointers(access, u, stride, offset)}"
             name = f"llvm.masked.gather.{of}.v{lanes}p0"
-            where = f"<{lanes} x ptr> align {size} {self._pointers(access, u, stride)}"
             kinds = f"<{lanes} x ptr>, <{lanes} x i1>, {vector}"
         self.f.module.declare(f"declare {vector} @{name}({kinds})")
         text = self.f.value(f"call {vector} @{name}({where}, <{lanes} x i1> {mask}, {filling})")
         return self._loaded(text, dtype, lanes)
+
+    def _masked(self, condition: Register | None, lanes: int) -> str | None:
+        """The lanes to touch; None for all."""
+        if condition is None or lanes == 1:
+            return self.mask
+        wanted = self.ops.spread(condition, lanes)
+        if self.mask is not None:
+            wanted = self.ops.binary("and", wanted, Register(self.mask, BOOL, lanes))
+        return wanted.text
+
+    def _load_one(self, access: Access, condition: Register | None) -> Register:
+        """One element where a condition holds, by a branch around the load."""
+        assert condition is not None
+        dtype = self.kernel.buffers[access.buffer]
+        there, after, before = self.f.new_block("there"), self.f.new_block("on"), self.f.block
+        self.f.branch_if(condition.text, there, after)
+        self.f.enter(there)
+        kind = memory_type(dtype)
+        where = self._pointer(access, 0)
+        text = self.f.value(f"load {kind}, ptr {where}, align {dtype.itemsize}")
+        self.f.branch(after)
+        self.f.enter(after)
+        other = "1.0" if kind in ("float", "double", "half", "bfloat") else "1"
+        text = self.f.value(f"phi {kind} [{other}, %{before}], [{text}, %{there}]")
+        return self._loaded(text, dtype, 1)
 
     def _loaded(self, text: str, dtype: Dtype, lanes: int) -> Register:
         """A value from memory in the dtype of arithmetic."""
