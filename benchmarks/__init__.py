@@ -1,1 +1,1 @@
-"""Speed, each time beside the peers in one run. `make bench BENCH=dispatch`."""
+"""Speed, each time beside the peers in one run, and accuracy. `make bench`."""

@@ -149,7 +149,7 @@ def train_step(lib: Library, run: Training) -> Callable[..., Any]:
     def step(params: Params, state: Any, key: Array, inputs: Array, labels: Array) -> Any:
         here = lib.random.fold_in(key, state["step"])
         value, grads = lib.root.value_and_grad(loss)(params, inputs, labels, here)
-        params, state = adam(lib, params, grads, state, run.model.learning_rate)
+        params, state = adam(lib, params, grads, state, run.learning_rate)
         return params, state, value
 
     return lib.root.jit(step, donate_argnums=(0, 1))

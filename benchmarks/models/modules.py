@@ -112,7 +112,7 @@ def prepare(contender: str, run: Training) -> Task:
     torch.manual_seed(2)
     module = MODULES[run.name](run.dropout)
     load(module, run.params)
-    optimizer = torch.optim.Adam(module.parameters(), lr=run.model.learning_rate, fused=True)
+    optimizer = torch.optim.Adam(module.parameters(), lr=run.learning_rate, fused=True)
     batches = [tensors(*batch) for batch in run.batches]
     count, first = 0, torch.tensor(0.0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -65,51 +65,51 @@ def floats(*shapes: tuple[int, ...], dtype: Any = np.float32) -> Operands:
     return lambda rng: tuple(rng.standard_normal(s, np.float32).astype(dtype) for s in shapes)
 
 
-def title(name: str, grads: int) -> str:
-    return f"{name}, forward + backward" if grads else name
-
-
 def power(n: int) -> str:
     return f"10^{round(math.log10(n))}"
 
 
-def memory_bound(sizes: tuple[int, ...]) -> Iterator[Item]:
-    """Elementwise chains, reductions, normalizations; traffic in arrays read and written.
+def pair(item: Item, grads: int, traffic: int = 0, flops: int = 0) -> tuple[Item, Item]:
+    """The item, and it with gradients and what these move and compute."""
+    name = f"{item.name}, forward + backward"
+    return item, replace(item, name=name, grads=grads, traffic=traffic, flops=flops)
 
-    With a gradient: operands and the cotangent are read, the value and the gradients written.
+
+def memory_bound(n: int) -> Iterator[Item]:
+    """Elementwise chains, reductions, normalizations and Adam of about n elements.
+
+    Traffic: without gradients, operands are read and the value is written; with them, operands and
+    the cotangent are read, the value and the gradients are written. What has no more elements than
+    a row or a column is left out.
     """
-    # function, operands, operands differentiated (one gradient of axpy is the cotangent itself)
-    chains = (("axpy", 2, 0), ("gelu", 1, 1), ("gate", 3, 3))
-    for n in sizes:
-        for function, count, grads in chains:
-            operands = floats(*[(n,)] * count)
-            name = title(f"{function} {power(n)}", 0)
-            yield Item("elementwise", name, function, operands, traffic=4 * n * (count + 1))
-            if grads:
-                name, traffic = title(f"{function} {power(n)}", grads), 4 * n * (count + 2 + grads)
-                yield Item("elementwise", name, function, operands, grads=grads, traffic=traffic)
-        rows, columns = max(1, n // 1000), min(n, 1000)
-        matrix = floats((rows, columns))
-        for function in ("sum_all", "sum_rows", "sum_columns", "max_rows", "variance_rows"):
-            name = title(f"{function} {power(n)}", 0)
-            yield Item("reductions", name, function, matrix, traffic=4 * n)
-        for function in ("sum_columns", "variance_rows"):
-            name = title(f"{function} {power(n)}", 1)
-            yield Item("reductions", name, function, matrix, grads=1, traffic=8 * n)
-        for function, large in (("softmax", 1), ("logsumexp", 0), ("layer_norm", 1)):
-            operands, grads = matrix, 1
-            if function == "layer_norm":
-                operands, grads = floats((rows, columns), (columns,), (columns,)), 3
-            name = title(f"{function} {power(n)}", 0)
-            yield Item("normalization", name, function, operands, traffic=4 * n * (1 + large))
-            name, traffic = title(f"{function} {power(n)}", 1), 4 * n * (2 + 2 * large)
-            yield Item("normalization", name, function, operands, grads=grads, traffic=traffic)
-        with_labels = labelled(rows, columns)
-        name = title(f"cross_entropy {power(n)}", 0)
-        yield Item("normalization", name, "cross_entropy", with_labels, traffic=4 * n)
-        name = title(f"cross_entropy {power(n)}", 1)
-        yield Item("normalization", name, "cross_entropy", with_labels, grads=1, traffic=8 * n)
-        yield Item("adam", f"adam {power(n)}", "adam", optimizer(n), traffic=4 * n * 7)
+    size, whole = power(n), 4 * n
+    # One gradient of axpy is the cotangent itself: there is nothing to compute.
+    vectors = floats((n,), (n,))
+    yield Item("elementwise", f"axpy {size}", "axpy", vectors, traffic=3 * whole)
+    for function, count in (("gelu", 1), ("gate", 3)):
+        vectors, traffic = floats(*[(n,)] * count), whole * (count + 1)
+        item = Item("elementwise", f"{function} {size}", function, vectors, traffic=traffic)
+        yield from pair(item, count, whole * (2 * count + 2))
+
+    rows, columns = max(1, n // 1000), min(n, 1000)
+    matrix = floats((rows, columns))
+    for function in ("sum_all", "sum_rows", "max_rows"):
+        yield Item("reductions", f"{function} {size}", function, matrix, traffic=whole)
+    for function in ("sum_columns", "variance_rows"):
+        item = Item("reductions", f"{function} {size}", function, matrix, traffic=whole)
+        yield from pair(item, 1, 2 * whole)
+
+    def normalization(function: str, operands: Operands, grads: int, arrays: int) -> Iterator[Item]:
+        """arrays: how many large ones the value reads and writes; the gradient does as many."""
+        name, traffic = f"{function} {size}", arrays * whole
+        item = Item("normalization", name, function, operands, traffic=traffic)
+        yield from pair(item, grads, 2 * traffic)
+
+    yield from normalization("softmax", matrix, 1, 2)
+    yield from normalization("logsumexp", matrix, 1, 1)
+    yield from normalization("layer_norm", floats((rows, columns), (columns,), (columns,)), 3, 2)
+    yield from normalization("cross_entropy", labelled(rows, columns), 1, 1)
+    yield Item("adam", f"adam {size}", "adam", optimizer(n), traffic=7 * whole)
 
 
 def labelled(rows: int, columns: int) -> Operands:
@@ -229,16 +229,10 @@ def convolutions(tiny: bool) -> Iterator[Item]:
             kernel: tuple[int, ...] = (conv.outputs, inputs, k, k)
             if layout == "NHWC":
                 image, kernel = (image[0], *image[2:], image[1]), (k, k, inputs, conv.outputs)
-            for grads in (0, 2):
-                yield Item(
-                    "conv",
-                    title(f"{conv.name} {layout}", grads),
-                    "convolution",
-                    floats(image, kernel),
-                    {"conv": conv, "layout": layout},
-                    grads=grads,
-                    flops=conv.flops() * (3 if grads else 1),
-                )
+            params = {"conv": conv, "layout": layout}
+            name, operands = f"{conv.name} {layout}", floats(image, kernel)
+            item = Item("conv", name, "convolution", operands, params, flops=conv.flops())
+            yield from pair(item, 2, flops=3 * conv.flops())
 
 
 def recurrences(tiny: bool) -> Iterator[Item]:
@@ -254,8 +248,7 @@ def recurrences(tiny: bool) -> Iterator[Item]:
                 for scale, shape in zip(scales, shapes, strict=True)
             )
 
-        for grads in (0, 5):
-            yield Item("scan", title(f"{name} {t} steps", grads), name, make, grads=grads)
+        yield from pair(Item("scan", f"{name} {t} steps", name, make), 5)
 
 
 def loops(tiny: bool) -> Iterator[Item]:
@@ -277,7 +270,7 @@ def items(tiny: bool = False) -> dict[str, Item]:
     """All items by name; tiny ones for tests."""
     sizes = (100,) if tiny else (10**4, 10**5, 10**6, 10**7)
     found = [
-        *memory_bound(sizes),
+        *[item for n in sizes for item in memory_bound(n)],
         *products(tiny),
         *convolutions(tiny),
         *recurrences(tiny),

@@ -8,11 +8,12 @@ executor runs both.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 import numpy as np
 
+from fstensor.compiler import memory
 from fstensor.compiler.fuse import HostStep, Step, fuse
 from fstensor.compiler.llvm import engine
 from fstensor.compiler.llvm.program import Written, write_segment
@@ -20,10 +21,14 @@ from fstensor.compiler.llvm.target import host_target
 from fstensor.compiler.llvm.text import Module
 from fstensor.compiler.plan import ALIGNMENT, Segment, plan
 from fstensor.compiler.schedule import Schedule
-from fstensor.compiler.threads import BARRIER_BYTES, provide_barrier, team
+from fstensor.compiler.threads import BARRIER_BYTES, Team, provide_barrier, team
 from fstensor.core.aval import ShapedArray
 from fstensor.core.jaxpr import ClosedJaxpr, Eqn, Jaxpr, Var
 from fstensor.core.primitive import Primitive
+
+
+# Who runs what is too small to be shared.
+_ALONE = Team(1, 0, lambda address, argument: None)
 
 
 @final
@@ -42,12 +47,13 @@ class NativeCall(Primitive):
     def __init__(self, number: int, segment: Segment) -> None:
         self.number = number
         self.segment = segment
-        self._outputs = [(v.aval.shape, v.aval.dtype) for v in segment.outputs]
+        self._outputs = [memory.maker(v.aval.shape, v.aval.dtype) for v in segment.outputs]
         self._pointers = ctypes.c_void_p * (len(segment.arguments) + 2)
         self._barrier = np.zeros(BARRIER_BYTES + 128, np.uint8)
         start = self._barrier.__array_interface__["data"][0]
         self._barrier_address = -(-start // 128) * 128
         self._scratch = segment.scratch + 2 * ALIGNMENT
+        self._scratch_makers: dict[int, Callable[[], Any]] = {}
 
     @property
     def params(self) -> dict[str, Any]:
@@ -67,17 +73,25 @@ class NativeCall(Primitive):
 
     def impl(self, xp: Any, *buffers: Any) -> Any:
         inputs = [b if b.flags.c_contiguous and b.flags.aligned else _plain(b) for b in buffers]
-        outputs = [np.empty(shape, dtype) for shape, dtype in self._outputs]
-        runners = team() if self._shared else None
-        threads = runners.size if runners else 1
-        scratch = np.empty(self._scratch + self._workspace * threads, np.uint8)
-        arrays = [*inputs, *outputs, scratch]
-        pointers = self._pointers(*map(id, arrays), self._barrier_address)
-        if runners is not None:
+        outputs = [make() for make in self._outputs]
+        runners = team() if self._shared else _ALONE
+        scratch = self._scratch_for(runners.size)
+        pointers = self._pointers(
+            *map(id, inputs), *map(id, outputs), id(scratch), self._barrier_address
+        )
+        if runners.size > 1:
             runners.run(self._address, ctypes.addressof(pointers))
         else:
             self._function(pointers, 0, 1)
         return outputs
+
+    def _scratch_for(self, threads: int) -> Any:
+        """Memory for the values inside, and what each thread needs for itself."""
+        make = self._scratch_makers.get(threads)
+        if make is None:
+            size = self._scratch + self._workspace * threads
+            make = self._scratch_makers[threads] = memory.maker((size,), np.dtype(np.uint8))
+        return make()
 
 
 def compiled(source: ClosedJaxpr) -> ClosedJaxpr:

@@ -43,7 +43,7 @@ def test_full_items_have_work():
 
 @pytest.mark.parametrize("model", MODELS)
 def test_training_losses(model):
-    item = {"model": model, "batch": 4, "batches": 2, "dropout": False}
+    item = {"model": model, "batch": 4, "batches": 2, "compared": True}
     losses = {}
     for contender in ("fstensor", "jax"):
         task = first.prepare(contender, item)

@@ -237,6 +237,18 @@ def test_many_rows_have_their_partial_sums_in_parts(dtype):
     check((spec, *rest), host_target(), threads=1)
 
 
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+@pytest.mark.parametrize(("m", "n", "k", "layouts"), [(1, 9001, 31, "RR"), (9001, 1, 31, "CR")])
+def test_long_results_have_their_partial_sums_in_parts(m, n, k, layouts, dtype):
+    target = replace(host_target(), l2=2**16)
+    spec, *rest = case(dtype, m, n, k, layouts)
+    plan = make_plan(spec, target)
+    assert plan.k_block < k
+    assert plan.panels * plan.rows_at_once * plan.tile.rows * plan.tile.width < 9001
+    for threads in (1, 3):
+        check((spec, *rest), target, threads=threads)
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("repeated", [(), (0,), (1,), (0, 1)])
 @pytest.mark.parametrize(("m", "n", "k"), [(17, 44, 16), (100, 65, 33), (1, 33, 64)])

@@ -50,9 +50,9 @@ from fstensor.compiler.llvm.tiles import Tile, write_tile
 from fstensor.compiler.llvm.vector import type_of
 from fstensor.core.scalar import Dtype
 
-# Up to this extent of k, results are not stored between the sums and a short epilogue.
+# Up to this extent of k, results are not stored between the sums and an epilogue of few lines.
 _SHORT_K = 256
-_SHORT_EPILOGUE = 8
+_SHORT_EPILOGUE = 12
 
 # Multiplications in a tile from which on the loops around it may be slow.
 _LONG_TILE = 2**15

@@ -8,8 +8,10 @@ from fstensor.compiler.llvm.target import Target
 from fstensor.compiler.llvm.tiles import Tile
 from fstensor.core.scalar import Dtype
 
-# So many rows of a large matrix are read side by side in products with a vector.
+# So many rows of a large matrix are read side by side in products with a vector, for as many columns
+# as so many tiles have: their partial sums stay in the first cache.
 _FEW_K = 8
+_TILES_SIDE_BY_SIDE = 32
 # At most so many bytes of a line of A, or of a column of B, are treated at once: the lines of a tile
 # should stay in the first cache, or at least in the second.
 _BLOCK_BYTES = 4096
@@ -163,8 +165,8 @@ def _column_plan(spec: MatrixProduct, target: Target, lanes: int, b_alike: bool)
     tile = Tile("column", spec.dtype, rows, 1, 1, spec.a_k, b_k, 1, False)
     large = spec.m * spec.k * spec.dtype.itemsize > target.l2 // 2
     k_block = min(spec.k, _FEW_K) if large else spec.k
-    several = _quotient_up(spec.m, rows) if k_block < spec.k else 0
-    return Plan(tile, lanes, k_block, 1, 1, several, None, not b_alike, by_rows=True)
+    at_once = min(_quotient_up(spec.m, rows), _TILES_SIDE_BY_SIDE) if k_block < spec.k else 0
+    return Plan(tile, lanes, k_block, 1, 1, at_once, None, not b_alike, by_rows=True)
 
 
 def _inner_plan(spec: MatrixProduct, lanes: int, a_alike: bool, b_alike: bool) -> Plan:
@@ -204,18 +206,15 @@ def _outer_plan(
     small = b_bytes <= 2 * target.l1
     few_uses = spec.m <= rows or (spec.m <= 2 * rows and b_bytes <= target.l2)
     in_place = b_alike and spec.b_column == 1 and (few_uses or small)
-    k_block = max(spec.k, 1)
+    k_block, panels = max(spec.k, 1), across
     if not in_place:
         blocks = _quotient_up(k_block * size, _BLOCK_BYTES)
         k_block = _rounded_up(_quotient_up(k_block, blocks), lanes)
-    elif spec.m <= 2 and b_bytes > target.l2 // 2:
-        k_block = min(k_block, _FEW_K)
-    several = k_block < spec.k
-    panels = across
-    if not in_place:
         # Panels of B follow each other in memory, so it does not hurt when not all of them are in
         # the second cache; but each block of B costs a walk through A.
         panels = min(across, max(1, 2 * target.l2 // (k_block * vectors * lanes * size)))
+    elif spec.m <= 2 and b_bytes > target.l2 // 2:
+        k_block, panels = min(k_block, _FEW_K), min(across, _TILES_SIDE_BY_SIDE)
     a_packing, group = None, 1
     if not a_alike or (across >= 4 and k_block >= 64 and not small):
         a_packing = "lines" if spec.a_k == 1 else "interleaved"
@@ -225,9 +224,10 @@ def _outer_plan(
         "outer", spec.dtype, rows, width,
         spec.a_row, spec.a_k, spec.b_k, 1, b_padded=not in_place,
     )  # fmt: skip
+    at_once = min(down, max(1, _ROWS_AT_ONCE // rows)) if k_block < spec.k else 0
     plan = Plan(
-        tile, lanes, k_block, panels, group, min(down, max(1, _ROWS_AT_ONCE // rows)) if several else 0,
-        a_packing, not in_place, by_rows=across < 16 and down > across,
+        tile, lanes, k_block, panels, group, at_once, a_packing, not in_place,
+        by_rows=across < 16 and down > across,
     )  # fmt: skip
     if a_packing == "lines":
         tile = replace(tile, a_row=plan.line_size(), a_k=1)
