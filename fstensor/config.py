@@ -91,6 +91,7 @@ class Config:
             "threads": "auto",
             **dict.fromkeys(_CHECKS, False),
         }
+        self._version = 0
         self._overrides = _Overrides()
         self._lock = threading.Lock()
         self._blocks_that_check = 0
@@ -152,6 +153,7 @@ class Config:
         """Set `name` for the whole process. Raises OptionError for an unknown name or value."""
         checked = _checked(name, value)
         self._values[checked] = value
+        self._version += 1
         self._note_checks(0)
 
     def _note_checks(self, entered: int) -> None:
@@ -173,6 +175,11 @@ class Config:
         finally:
             self._overrides.values = before
             self._note_checks(-checks)
+
+    @property
+    def stamp(self) -> int | None:
+        """Equal numbers mean equal settings. None within a block that overrides some."""
+        return None if self._overrides.values else self._version
 
     def tracing_key(self) -> tuple[Any, ...]:
         """The settings that change what tracing yields: part of every trace cache's key."""

@@ -20,17 +20,17 @@ from typing import Any, final
 import numpy as np
 
 from fstensor.core.affine import Affine
-from fstensor.core.scalar import BOOL, FLOAT32, INT64, STORED, Dtype, IndexedOps
+from fstensor.core.scalar import BOOL, FLOAT32, INT64, KEY, STORED, UINT64, Dtype, IndexedOps
 
 # The instructions that read memory.
 LOADS = frozenset({"load", "take", "load_if"})
 
 # Where a value's dtype in memory is not one of arithmetic.
-_WIDER = {d: FLOAT32 for d in STORED if d.itemsize == 2 and d.kind not in "iu"}
+_WIDER = {d: FLOAT32 for d in STORED if d.itemsize == 2 and d.kind not in "iu"} | {KEY: UINT64}
 
 
 def computed(dtype: Dtype) -> Dtype:
-    """The dtype that values of `dtype` are computed in: float32 for floats of 16 bits."""
+    """The dtype that values of `dtype` are computed in, where it is another one."""
     return _WIDER.get(dtype, dtype)
 
 
@@ -261,9 +261,11 @@ class Recorder(IndexedOps[int]):
         dtype = computed(self.kernel.buffers[access.buffer])
         return self._add(op, dtype, (arg,), access, axes, operand.stage)
 
-    def index(self, place: Affine) -> int:
+    def index(self, place: Affine, dtype: Dtype = INT64) -> int:
+        if place.is_constant:
+            return self.constant(place.constant, dtype)
         axes = sum(1 << a for a, s in enumerate(place.strides) if s)
-        return self._add("index", INT64, (), place, axes, 0)
+        return self._add("index", dtype, (), place, axes, 0)
 
     def reduce(self, op: str, x: int) -> int:
         """The combination of `x` over the inner axes."""

@@ -6,7 +6,8 @@ decides what a value is: the compiler's kernels record instructions, a target pr
 vectors, and `ArrayOps` computes at once with NumPy, as the reference.
 
 Dtypes are np.dtype objects: bool, integers of 8 to 64 bits, float32 and float64. A 16-bit float
-exists in memory only: `convert` reads and writes it, arithmetic happens in float32.
+exists in memory only: `convert` reads and writes it, arithmetic happens in float32. So does a
+random key: elsewhere it is a uint64, whose low half is the key's first word.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
 
 import ml_dtypes
 import numpy as np
+
+from fstensor import dtypes
 
 if TYPE_CHECKING:
     from fstensor.core.affine import Affine, Index
@@ -35,8 +38,9 @@ FLOAT32 = np.dtype(np.float32)
 FLOAT64 = np.dtype(np.float64)
 FLOAT16 = np.dtype(np.float16)
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+KEY = dtypes.prng_key
 
-# The dtypes of arithmetic, and those of memory.
+# The dtypes of arithmetic, and those of numbers in memory.
 COMPUTED = frozenset(map(np.dtype, "?bhilBHILfd")) | {INT64, UINT64}
 STORED = COMPUTED | {FLOAT16, BFLOAT16}
 
@@ -220,8 +224,8 @@ class IndexedOps(ScalarOps[V]):
     """What rules have at hand that compute results from their indices."""
 
     @abstractmethod
-    def index(self, place: Affine) -> V:
-        """An index as a number, an int64."""
+    def index(self, place: Affine, dtype: Dtype = INT64) -> V:
+        """An index as a number of an integer dtype, modulo 2 to the number of its bits."""
 
 
 @final

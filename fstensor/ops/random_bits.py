@@ -19,10 +19,12 @@ import numpy as np
 
 from fstensor import device, dtypes
 from fstensor.array import Array, ArrayLike
+from fstensor.core.affine import Affine, Index, flat
 from fstensor.core.aval import ShapedArray
 from fstensor.core.primitive import ZERO, MappedAxis, Primitive, Value, primitive
+from fstensor.core.scalar import INT64, UINT32, UINT64, Elements, IndexedOps, ScalarOps, V
 from fstensor.errors import DtypeError, OptionError, ShapeError
-from fstensor.ops.families import INTEGER, broadcast_shape
+from fstensor.ops.families import INTEGER, broadcast_shape, stretched_index
 from fstensor.ops.shape import expand_dims, moveaxis
 
 
@@ -67,6 +69,13 @@ class RandomSeed(Random):
         words[..., 1] = seeds.astype(np.uint32)
         return _as_keys(words)
 
+    def element_at(self, ops: IndexedOps[V], index: Index, *operands: Elements[V]) -> Any:
+        seed = operands[0].at(index)
+        high = ops.constant(0, UINT32)
+        if ops.dtype(seed).itemsize == 8:
+            high = _shifted_right(ops, ops.convert(seed, UINT64), 32, UINT32)
+        return _key_of(ops, high, ops.convert(seed, UINT32))
+
 
 @final
 @primitive("random_wrap")
@@ -87,6 +96,10 @@ class RandomWrap(Random):
     def impl(self, xp: Any, words: Any) -> Any:
         return _as_keys(np.ascontiguousarray(device.move(words, device.CPU)))
 
+    def element_at(self, ops: IndexedOps[V], index: Index, *operands: Elements[V]) -> Any:
+        first, second = (operands[0].at((*index, Affine(k))) for k in (0, 1))
+        return _key_of(ops, first, second)
+
     def batch(
         self, axis: MappedAxis, args: Sequence[Value], dims: Sequence[int | None]
     ) -> tuple[Any, int]:
@@ -104,6 +117,11 @@ class RandomUnwrap(Random):
 
     def impl(self, xp: Any, keys: Any) -> Any:
         return keys["fry"]
+
+    def element_at(self, ops: IndexedOps[V], index: Index, *operands: Elements[V]) -> Any:
+        first, second = _words_of(ops, operands[0].at(index[:-1]))
+        which = ops.index(index[-1], UINT32)
+        return ops.select(ops.eq(which, ops.like(0, which)), first, second)
 
 
 @final
@@ -135,6 +153,12 @@ class RandomBits(Random):
             bits = high.astype(_UNSIGNED[self.bit_width], copy=False)
         return bits.reshape(keys.shape + self.shape)
 
+    def element_at(self, ops: IndexedOps[V], index: Index, *operands: Elements[V]) -> Any:
+        high, low = _hashed_index(ops, index, self.shape, operands[0])
+        if self.bit_width == 64:
+            return _key_of(ops, low, high)
+        return ops.convert(ops.xor(high, low), _UNSIGNED[self.bit_width])
+
 
 @final
 @primitive("random_split")
@@ -150,6 +174,9 @@ class RandomSplit(Random):
     def impl(self, xp: Any, keys: Any) -> Any:
         high, low = _hash_indices(np, keys["fry"], math.prod(self.shape))
         return _as_keys(np.stack([high, low], -1)).reshape(keys.shape + self.shape)
+
+    def element_at(self, ops: IndexedOps[V], index: Index, *operands: Elements[V]) -> Any:
+        return _key_of(ops, *_hashed_index(ops, index, self.shape, operands[0]))
 
 
 @final
@@ -169,6 +196,10 @@ class RandomFoldIn(Random):
         words[1] = device.move(data, device.CPU)
         _threefry(np, keys["fry"][..., 0], keys["fry"][..., 1], words[0, ...], words[1, ...])
         return _as_keys(np.ascontiguousarray(np.moveaxis(words, 0, -1)))
+
+    def element_at(self, ops: IndexedOps[V], index: Index, *operands: Elements[V]) -> Any:
+        key, data = (x.at(stretched_index(index, x.aval.shape)) for x in operands)
+        return _key_of(ops, *_hashed(ops, _words_of(ops, key), (None, data)))
 
     def batch(
         self, axis: MappedAxis, args: Sequence[Value], dims: Sequence[int | None]
@@ -252,6 +283,52 @@ def _hash(k0: int, k1: int, x0: int, x1: int) -> tuple[int, int]:
         x0 = x0 + schedule[(i + 1) % 3] & mask
         x1 = x1 + schedule[(i + 2) % 3] + i + 1 & mask
     return x0, x1
+
+
+def _hashed_index(
+    ops: IndexedOps[V], index: Index, shape: tuple[int, ...], keys: Elements[V]
+) -> tuple[V, V]:
+    """Both words of the hash that belongs to an index: of a key, then of one of `shape` for it."""
+    rank = len(index) - len(shape)
+    place = flat(index[rank:], shape)
+    high = None
+    if math.prod(shape) > 1 << 32:
+        high = _shifted_right(ops, ops.index(place, INT64), 32, UINT32)
+    words = _words_of(ops, keys.at(index[:rank]))
+    return _hashed(ops, words, (high, ops.index(place, UINT32)))
+
+
+def _hashed(ops: ScalarOps[V], key: tuple[V, V], counter: tuple[V | None, V]) -> tuple[V, V]:
+    """`_threefry` in the vocabulary of kernels. None as the counter's first word stands for 0."""
+    k0, k1 = key
+    schedule = (k0, k1, ops.xor(ops.xor(k0, k1), ops.constant(_PARITY, UINT32)))
+    x0 = k0 if counter[0] is None else ops.add(counter[0], k0)
+    x1 = ops.add(counter[1], k1)
+    for i in range(_ROUNDS_OF_FOUR):
+        for bits in _ROTATIONS[i % 2]:
+            x0 = ops.add(x0, x1)
+            left = ops.shl(x1, ops.constant(bits, UINT32))
+            right = ops.shr(x1, ops.constant(32 - bits, UINT32))
+            x1 = ops.xor(ops.or_(left, right), x0)
+        x0 = ops.add(x0, schedule[(i + 1) % 3])
+        # The key and the number of the round are added first: they are the same for all counters.
+        x1 = ops.add(x1, ops.add(schedule[(i + 2) % 3], ops.constant(i + 1, UINT32)))
+    return x0, x1
+
+
+def _words_of(ops: ScalarOps[V], key: V) -> tuple[V, V]:
+    """The words of a key as kernels hold it: the first one is the low half of an integer."""
+    return ops.convert(key, UINT32), _shifted_right(ops, key, 32, UINT32)
+
+
+def _key_of(ops: ScalarOps[V], first: V, second: V) -> V:
+    """The integer that has one word as its low half, another one as its high half."""
+    high = ops.shl(ops.convert(second, UINT64), ops.constant(32, UINT64))
+    return ops.or_(high, ops.convert(first, UINT64))
+
+
+def _shifted_right(ops: ScalarOps[V], x: V, bits: int, dtype: np.dtype[Any]) -> V:
+    return ops.convert(ops.shr(x, ops.like(bits, x)), dtype)
 
 
 def random_seed(seeds: ArrayLike) -> Array:

@@ -19,16 +19,17 @@ from typing import Any, TypeVar, cast, final
 from fstensor import tree
 from fstensor.array import Array, ConcreteArray, is_array_like
 from fstensor.config import config
-from fstensor.core import leaks, source_info
+from fstensor.core import finite, leaks, source_info
 from fstensor.core.aval import ShapedArray
 from fstensor.core.boundary import boundary, fold
 from fstensor.core.jaxpr import ClosedJaxpr
 from fstensor.core.primitive import ZERO, Linear, MappedAxis, Value, primitive
 from fstensor.core.state import state
 from fstensor.core.trace import EVAL, PartialTrace, Tracer
-from fstensor.device import current_default_device
+from fstensor.device import current_default_device, default_is_cpu
 from fstensor.errors import ArgumentError, OptionError, StaticArgumentError
 from fstensor.transforms.captures import Capture, Captures, check_captures
+from fstensor.transforms.dispatch import MISSED, call_known, remember
 from fstensor.transforms.explain import argument_name, explain_retrace
 from fstensor.transforms.jvp import instantiate, jvp_jaxpr
 from fstensor.transforms.linearize import split_jaxpr
@@ -36,6 +37,7 @@ from fstensor.transforms.make_jaxpr import aval_of
 from fstensor.transforms.programs import (
     ProgramPrimitive,
     check_inputs,
+    native_program_of,
     program_of,
     run_compiled,
     trace_captured,
@@ -195,7 +197,11 @@ class Jitted:
         self._donate_argnums = donate_argnums
         self._donate_argnames = frozenset(donate_argnames)
         self._inline = inline
+        self._donates = bool(donate_argnums or donate_argnames)
         self._signatures = self._shared_signatures()
+        # Static arguments would have to be compared each time.
+        is_plain = not static_argnums and not static_argnames
+        self._known = signatures_of(fun, "known calls") if is_plain else None
 
     def _shared_signatures(self) -> dict[Any, Traced]:
         """The table that all jits of the same function with the same options share."""
@@ -210,6 +216,11 @@ class Jitted:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         # What `boundary` does, without one more call.
         try:
+            result = call_known(self._known, args, kwargs) if self._known is not None else MISSED
+            if result is not MISSED:
+                if self._donates:
+                    self._delete_donated(args, kwargs)
+                return result
             if config.disable_jit:
                 return self._fun(*args, **kwargs)
             leaves, traced = self._trace(args, kwargs)
@@ -217,8 +228,10 @@ class Jitted:
                 outs = traced.call.jaxpr.as_function()(*traced.captured, *leaves)
             else:
                 outs = traced.call.bind(*traced.captured, *leaves)
-            if (self._donate_argnums or self._donate_argnames) and state.trace is EVAL:
-                self._delete_donated(args, kwargs)
+            if state.trace is EVAL:
+                self._remember(args, kwargs, traced)
+                if self._donates:
+                    self._delete_donated(args, kwargs)
             return tree.unflatten(traced.out_tree, outs)
         except Exception as error:
             fold(error)
@@ -231,6 +244,17 @@ class Jitted:
 
     def clear_cache(self) -> None:
         self._signatures.clear()
+        if self._known is not None:
+            self._known.clear()
+
+    def _remember(self, args: tuple[Any, ...], kwargs: dict[str, Any], traced: Traced) -> None:
+        """Have the next call like this one found at once, unless there is something to check."""
+        if self._known is None or traced.captured or traced.ndarrays or finite.is_wanted():
+            return
+        if config.executor == "llvm" and default_is_cpu():
+            closed = traced.call.jaxpr
+            function = native_program_of(closed).on_cpu
+            remember(self._known, args, kwargs, function, closed.out_avals, traced.out_tree)
 
     def _trace(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], Traced]:
         """The dynamic leaves of a call, and its signature traced now or before."""

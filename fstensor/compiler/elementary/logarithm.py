@@ -62,7 +62,7 @@ def log1p(ops: ScalarOps[V], x: V) -> V:
 
 
 def log1p_inside(ops: ScalarOps[V], x: V, doublings: V | None = None) -> V:
-    """log(1 + x) for 1 + x within 2^-60 and 2^100, or log(2^doublings (1 + x)); NaN stays.
+    """log(1 + x), or log(2^doublings (1 + x)), for 1 + x > 0 whose inverse is normal; NaN stays.
 
     k is that of the rounded 1 + x, but f = 2^-k (1 + x) - 1 is found from x itself: 2^-k x and
     2^-k - 1 are exact, so that f has one rounding, and none for small x.

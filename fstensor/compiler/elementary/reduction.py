@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 from fstensor.compiler.elementary.common import SINGLE, Format, format_of
@@ -17,47 +18,15 @@ _HALF_PI_DOUBLE = (
     8.4784276603689e-32,
 )
 
-# 1 / (2 pi) after the binary point, in words of 32 bits, after one word of zeros.
-_TURNS_OF_RADIAN = (
-    0x00000000,
-    0x28BE60DB,
-    0x9391054A,
-    0x7F09D5F4,
-    0x7D4D3770,
-    0x36D8A566,
-    0x4F10E410,
-    0x7F9458EA,
-    0xF7AEF158,
-    0x6DC91B8E,
-    0x909374B8,
-    0x01924BBA,
-    0x82746487,
-    0x3F877AC7,
-    0x2C4A69CF,
-    0xBA208D7D,
-    0x4BAED121,
-    0x3A671C09,
-    0xAD17DF90,
-    0x4E64758E,
-    0x60D4CE7D,
-    0x272117E2,
-    0xEF7E4A0E,
-    0xC7FE25FF,
-    0xF7816603,
-    0xFBCBC462,
-    0xD6829B47,
-    0xDB4D9FB3,
-    0xC9F2C26D,
-    0xD3D18FD9,
-    0xA797FA8B,
-    0x5D49EEB1,
-    0xFAF97C5E,
-    0xCF41CE7D,
-    0xE294A4BA,
-    0x9AFED7EC,
-    0x47E35742,
-    0x1580CC11,
+# The first bits of 1 / (2 pi) after the binary point.
+_TURNS_OF_RADIAN = int(
+    "28BE60DB9391054A7F09D5F47D4D377036D8A5664F10E4107F9458EAF7AEF1586DC91B8E90"
+    "9374B801924BBA827464873F877AC72C4A69CFBA208D7D4BAED1213A671C09AD17DF904E64"
+    "758E60D4CE7D272117E2EF7E4A0EC7FE25FFF7816603FBCBC462D6829B47DB4D9FB3C9F2C2"
+    "6DD3D18FD9A797FA8B5D49EEB1FAF97C5ECF41CE7DE294A4BA9AFED7EC47E357421580CC11",
+    16,
 )
+_TABLE_BITS = 1184
 
 
 def parts_of_half_pi(form: Format) -> tuple[float, ...]:
@@ -75,83 +44,107 @@ def turns(ops: ScalarOps[V], size: V, halves: bool, quarters_ahead: int = 0) -> 
     and Hanek, Radian reduction for trigonometric functions, SIGNUM Newsletter 18 (1983).
     """
     form = format_of(ops, size)
-
-    def integer(value: int) -> V:
-        return ops.constant(value, UINT64)
-
-    high, low = _fraction_of_turn(ops, ops.convert(ops.bitcast(size, form.bits), UINT64), form)
-    high = ops.add(high, integer(quarters_ahead << 62))
-    # As a signed integer the rest after the unit is the distance from the nearest multiple.
     unit_bits = 1 if halves else 2
-    k = ops.shr(ops.add(high, integer(1 << (63 - unit_bits))), integer(64 - unit_bits))
-    rest = ops.shl(high, integer(unit_bits))
+    high, low = (_turns_single if form is SINGLE else _turns_double)(ops, size)
+    high = ops.add(high, _integer(ops, quarters_ahead << 62))
+    k = _right(ops, ops.add(high, _integer(ops, 1 << (63 - unit_bits))), 64 - unit_bits)
+    # As a signed integer the rest after the unit is the distance from the nearest multiple.
+    rest = _left(ops, high, unit_bits)
     if low is not None:
-        rest = ops.or_(rest, ops.shr(low, integer(64 - unit_bits)))
+        rest = ops.or_(rest, _right(ops, low, 64 - unit_bits))
     r = ops.convert(ops.bitcast(rest, INT64), FLOAT64)
     if low is not None:
-        unsigned = ops.convert(ops.shr(ops.shl(low, integer(unit_bits)), integer(1)), FLOAT64)
-        r = ops.fma(unsigned, ops.constant(2.0**-63, FLOAT64), r)
-    scale = 3.4061215800865545e-19 / (1 << unit_bits)
-    r = ops.convert(ops.mul(r, ops.constant(scale, FLOAT64)), form.dtype)
-    infinity = ops.constant(float("inf"), form.dtype)
-    r = ops.select(ops.lt(size, infinity), r, ops.sub(size, size))
-    return r, ops.convert(k, form.bits)
+        after = ops.bitcast(_right(ops, _left(ops, low, unit_bits), 1), INT64)
+        r = ops.fma(ops.convert(after, FLOAT64), ops.constant(2.0**-63, FLOAT64), r)
+    scale = ops.constant(math.ldexp(2 * math.pi, -64 - unit_bits), FLOAT64)
+    r = ops.convert(ops.mul(r, scale), form.dtype)
+    finite = ops.lt(size, ops.like(math.inf, size))
+    return ops.select(finite, r, ops.like(math.nan, size)), ops.convert(k, form.bits)
 
 
-def _fraction_of_turn(ops: ScalarOps[V], bits: V, form: Format) -> tuple[V, V | None]:
-    """The first 64 bits of the fraction of a turn that floats with these bits are, and 64 more.
+def _turns_single(ops: ScalarOps[V], size: V) -> tuple[V, None]:
+    """The fraction of a turn of an angle >= 2^13 in units of 2^-64."""
+    m, (first, second) = _factors(ops, size, zeros=16, count=2, steps=1)
+    # Of m second / 2^64 the lower half of `second` adds less than one.
+    above = _right(ops, ops.mul(m, _right(ops, second, 32)), 32)
+    return ops.add(ops.mul(m, first), above), None
 
-    The latter only for float64, whose numbers come closer to multiples of pi.
+
+def _turns_double(ops: ScalarOps[V], size: V) -> tuple[V, V]:
+    """The fraction of a turn of an angle >= 2^20 in units of 2^-64, and 64 more bits.
+
+    Doubles come closer to multiples of pi than floats, to 2^-61.
     """
-    single = form is SINGLE
+    m, (first, second, third) = _factors(ops, size, zeros=32, count=3, steps=4)
+    half = _integer(ops, (1 << 32) - 1)
+    # Long multiplication: halves of 32 bits, whose products have 64.
+    m_high, m_low = _right(ops, m, 32), ops.and_(m, half)
+    second_high, second_low = _right(ops, second, 32), ops.and_(second, half)
+    third_high, third_low = _right(ops, third, 32), ops.and_(third, half)
+    # m third / 2^64, up to a few units
+    carry = _right(
+        ops, ops.add(ops.mul(m_high, third_low), _right(ops, ops.mul(m_low, third_low), 32)), 32
+    )
+    carry = ops.add(carry, _right(ops, ops.mul(m_low, third_high), 32))
+    carry = ops.add(carry, ops.mul(m_high, third_high))
+    # m second + carry, by weights 1, 2^32 and 2^64
+    product = ops.mul(m_low, second_low)
+    lowest = ops.add(ops.and_(product, half), ops.and_(carry, half))
+    middle = ops.add(_right(ops, product, 32), _right(ops, carry, 32))
+    middle = ops.add(middle, _right(ops, lowest, 32))
+    middle = ops.add(middle, ops.mul(m_high, second_low))
+    product = ops.mul(m_low, second_high)
+    middle = ops.add(middle, ops.and_(product, half))
+    highest = ops.add(_right(ops, product, 32), _right(ops, middle, 32))
+    highest = ops.add(highest, ops.mul(m_high, second_high))
+    low = ops.or_(_left(ops, middle, 32), ops.and_(lowest, half))
+    return ops.add(ops.mul(m, first), highest), low
 
-    def integer(value: int) -> V:
-        return ops.constant(value, UINT64)
 
-    mask = integer(0xFFFFFFFF)
-    exponent = ops.shr(bits, integer(form.fraction))
-    # The window begins after this many bits of the table.
-    place = ops.sub(exponent, integer(form.bias + form.fraction - 32))
+def _factors(ops: ScalarOps[V], size: V, zeros: int, count: int, steps: int) -> tuple[V, list[V]]:
+    """The m of size = m 2^e, and `count` words of 64 bits of 2^e / (2 pi), those after the point.
+
+    e + zeros, which must be from 0 on and below 2^(6 + steps), is a place in the table with so many
+    zeros in front. Words are moved there by powers of two, the largest first, as in a barrel
+    shifter, and then by single bits.
+    """
+    form = format_of(ops, size)
+    bits = ops.bitcast(size, form.bits)
+    if form is SINGLE:
+        bits = ops.convert(bits, UINT64)
     leading = 1 << form.fraction
-    m = ops.or_(ops.and_(bits, integer(leading - 1)), integer(leading))
-    window = _window(ops, place, 3 if single else 6, 3 if single else 5)
-    limbs = [m] if single else [ops.and_(m, mask), ops.shr(m, integer(32))]
-    thirty_two = integer(32)
-    carry = None
-    product = []
-    for j in reversed(range(len(window))):
-        columns = [ops.mul(limb, word) for limb, word in zip(limbs, window[j:], strict=False)]
-        if carry is not None:
-            columns.append(carry)
-        word = ops.and_(columns[0], mask)
-        carry = ops.shr(columns[0], thirty_two)
-        for column in columns[1:]:
-            word = ops.add(word, ops.and_(column, mask))
-            carry = ops.add(carry, ops.shr(column, thirty_two))
-        carry = ops.add(carry, ops.shr(word, thirty_two))
-        product.append(ops.and_(word, mask))
-    joined = [
-        ops.or_(ops.shl(product[-i], thirty_two), product[-i - 1]) for i in (1, 3)[: len(limbs)]
-    ]
-    return joined[0], None if single else joined[1]
+    m = ops.or_(ops.and_(bits, _integer(ops, leading - 1)), _integer(ops, leading))
+    offset = form.bias + form.fraction - zeros
+    place = ops.sub(_right(ops, bits, form.fraction), _integer(ops, offset))
 
-
-def _window(ops: ScalarOps[V], place: V, count: int, steps: int) -> list[V]:
-    """`count` words of the table from bit `place` on, which is below 2^(5 + steps).
-
-    Words are moved by powers of two, the largest first, as in a barrel shifter.
-    """
-
-    def integer(value: int) -> V:
-        return ops.constant(value, UINT64)
-
-    words = [integer(word) for word in _TURNS_OF_RADIAN]
+    words = [_integer(ops, word) for word in _table(zeros, (1 << steps) + count)]
     for step in reversed(range(steps)):
         move = 1 << step
-        chosen = ops.ne(ops.and_(place, integer(move << 5)), integer(0))
-        needed = count + move  # one more than `count`, and what later steps skip
-        words = [ops.select(chosen, words[i + move], words[i]) for i in range(needed)]
-    left = ops.sub(integer(32), ops.and_(place, integer(31)))
-    mask = integer(0xFFFFFFFF)
-    joined = [ops.or_(ops.shl(word, integer(32)), after) for word, after in pairwise(words)]
-    return [ops.and_(ops.shr(pair, left), mask) for pair in joined[:count]]
+        chosen = ops.ne(ops.and_(place, _integer(ops, move << 6)), _integer(ops, 0))
+        # One word more than `count`, and those that later steps skip
+        words = [ops.select(chosen, words[i + move], words[i]) for i in range(count + move)]
+    left = ops.and_(place, _integer(ops, 63))
+    right = ops.xor(left, _integer(ops, 63))
+    joined = [
+        ops.or_(ops.shl(word, left), ops.shr(_right(ops, after, 1), right))
+        for word, after in pairwise(words)
+    ]
+    return m, joined
+
+
+def _table(zeros: int, count: int) -> list[int]:
+    """So many words of 64 bits of zeros and then 1 / (2 pi)."""
+    end = _TABLE_BITS + zeros
+    return [_TURNS_OF_RADIAN >> (end - 64 * (i + 1)) & ((1 << 64) - 1) for i in range(count)]
+
+
+def _integer(ops: ScalarOps[V], value: int) -> V:
+    return ops.constant(value, UINT64)
+
+
+def _right(ops: ScalarOps[V], x: V, count: int) -> V:
+    return ops.shr(x, _integer(ops, count))
+
+
+def _left(ops: ScalarOps[V], x: V, count: int) -> V:
+    return ops.shl(x, _integer(ops, count))

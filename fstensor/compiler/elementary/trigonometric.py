@@ -91,6 +91,7 @@ def tan(ops: ScalarOps[V], x: V) -> V:
 
 
 def _tan_of_parts(ops: ScalarOps[V], r: V, bits: V) -> V:
+    """The tangent of |r| <= pi / 4, or its negative inverse where the lowest bit is set."""
     form = format_of(ops, r)
     z = ops.mul(r, r)
     q = horner(ops, z, _TAN_SINGLE if form is SINGLE else _TAN_DOUBLE)
@@ -101,7 +102,7 @@ def _tan_of_parts(ops: ScalarOps[V], r: V, bits: V) -> V:
 
 
 def _negated_like(ops: ScalarOps[V], y: V, x: V) -> V:
-    """y with its sign changed where x has one: odd functions of |x| keep the sign of -0 so."""
+    """The value y, its sign changed where x has one: odd functions of |x| keep the sign of -0 so."""
     form = format_of(ops, x)
     sign = ops.and_(ops.bitcast(x, form.bits), ops.constant(1 << form.sign, form.bits))
     return ops.bitcast(ops.xor(ops.bitcast(y, form.bits), sign), form.dtype)
@@ -126,6 +127,6 @@ def _signed_sin(ops: ScalarOps[V], r: V, bits: V) -> V:
     z = ops.mul(r, r)
     q = horner(ops, z, _SIN_SINGLE if form is SINGLE else _SIN_DOUBLE)
     y = ops.fma(ops.mul(r, z), q, r)
-    # Rounding errors would lead past one.
+    # Rounding errors could lead past one.
     y = ops.bitcast(at_least(ops, at_most(ops, y, 1.0), -1.0), form.bits)
     return ops.bitcast(ops.xor(y, ops.shl(bits, ops.constant(form.sign, form.bits))), form.dtype)

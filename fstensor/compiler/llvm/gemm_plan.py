@@ -8,13 +8,17 @@ from fstensor.compiler.llvm.target import Target
 from fstensor.compiler.llvm.tiles import Tile
 from fstensor.core.scalar import Dtype
 
-# So many rows of a large matrix are read side by side in products with a vector, for as many columns
-# as so many tiles have: their partial sums stay in the first cache.
+# So many rows of a large matrix are read side by side in products with a vector, for the columns
+# of so many tiles: their partial sums stay in the first cache.
 _FEW_K = 8
 _TILES_SIDE_BY_SIDE = 32
-# At most so many bytes of a line of A, or of a column of B, are treated at once: the lines of a tile
+# At most so many bytes of a row of A, or of a column of B, are treated at once: the rows of a tile
 # should stay in the first cache, or at least in the second.
 _BLOCK_BYTES = 4096
+# Some processors add to a sum only every fifth cycle, but do two additions in each.
+_UNDER_WAY = 10
+# Results of so few vectors in a row are not cut into columns.
+_WIDEST = 6
 # For so many rows partial sums are kept, where k is treated in several blocks.
 _ROWS_AT_ONCE = 2048
 
@@ -184,10 +188,9 @@ def _inner_plan(spec: MatrixProduct, lanes: int, a_alike: bool, b_alike: bool) -
 def _rows_of_tile(m: int, most: int, vectors: int) -> int:
     """The number of rows of a tile: one that divides m, or leaves nearly as many.
 
-    A divisor saves the code for another size. It must leave the tile large: some processors need
-    ten sums under way.
+    A divisor saves the code for another size, but must leave the tile large.
     """
-    for rows in range(most, max(most // 2, 9 // vectors), -1):
+    for rows in range(most, max(most // 2, (_UNDER_WAY - 1) // vectors), -1):
         if m % rows == 0:
             return rows
     return _quotient_up(m, _quotient_up(m, most))
@@ -198,6 +201,12 @@ def _outer_plan(
 ) -> Plan:
     size = spec.dtype.itemsize
     most, vectors = target.product_tile
+    whole = _quotient_up(spec.n, lanes)
+    if vectors < whole <= _WIDEST:
+        # Tiles take whole rows of the result, if enough rows fit into the registers.
+        fitting = min(most * vectors, target.registers - whole - 1) // whole
+        if fitting * whole >= _UNDER_WAY:
+            most, vectors = fitting, whole
     rows = _rows_of_tile(spec.m, most, vectors)
     vectors = min(max(vectors, most * vectors // rows if spec.m <= most else 0), 8)
     width = min(vectors * lanes, spec.n)

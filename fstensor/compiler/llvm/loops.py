@@ -312,7 +312,7 @@ class _Writer:
         if i.op == "constant":
             return ops.constant(i.detail, i.dtype)
         if i.op == "index":
-            return self._index(i.detail, u)
+            return self._index(i.detail, i.dtype, u)
         if i.op == "product":
             return Register(self.product, i.dtype, self.schedule.lanes)
         args = [self._value(a, values, u, unroll) for a in i.args]
@@ -376,16 +376,18 @@ class _Writer:
                 total = self.f.value(f"add nsw i64 {total}, {more}")
         return total
 
-    def _index(self, place: Affine, u: int) -> Register:
-        first = Register(self._place(place, u), INT64)
+    def _index(self, place: Affine, dtype: Dtype, u: int) -> Register:
+        first = self.ops.convert(Register(self._place(place, u), INT64), dtype)
         lane, lanes = self.schedule.lane, self.schedule.lanes
         if lane < 0 or not place.strides[lane] or lanes == 1:
             return first
-        return self.ops.add(self.ops.spread(first, lanes), self._steps(place.strides[lane]))
+        return self.ops.add(self.ops.spread(first, lanes), self._steps(place.strides[lane], dtype))
 
-    def _steps(self, stride: int) -> Register:
-        numbers = ", ".join(f"i64 {k * stride}" for k in range(self.schedule.lanes))
-        return Register(f"<{numbers}>", INT64, self.schedule.lanes)
+    def _steps(self, stride: int, dtype: Dtype = INT64) -> Register:
+        kind, bits = scalar_type(dtype), 8 * dtype.itemsize
+        numbers = [k * stride % (1 << bits) for k in range(self.schedule.lanes)]
+        text = ", ".join(f"{kind} {n}" for n in numbers)
+        return Register(f"<{text}>", dtype, self.schedule.lanes)
 
     def _pointer(self, access: Access, u: int, offset: Register | None = None) -> str:
         kind = memory_type(self.kernel.buffers[access.buffer])
