@@ -18,13 +18,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, final
 
+import numpy as np
+
 from fstensor.compiler.elementary import EXPANSIONS
 from fstensor.compiler.kernels import Access, Kernel, Recorder, can_merge, computed, grouped
 from fstensor.compiler.llvm.gemm import MatrixProduct
 from fstensor.core.affine import Affine, Index, flat
 from fstensor.core.jaxpr import Atom, ClosedJaxpr, Eqn, Jaxpr, Literal, Var
 from fstensor.core.primitive import Primitive
-from fstensor.core.scalar import BOOL, ELEMENTARY, FLOAT32, FLOAT64, INT64, STORED, Elements
+from fstensor.core.scalar import (
+    BOOL,
+    ELEMENTARY,
+    FLOAT32,
+    FLOAT64,
+    INT32,
+    INT64,
+    KEY,
+    STORED,
+    Elements,
+)
 from fstensor.ops.dot import DotGeneral, free_axes
 from fstensor.ops.families import PerElement
 from fstensor.ops.reduce import Reduction
@@ -90,6 +102,10 @@ class KernelStep:
     reads: list[Var]
     writes: list[Var]
 
+    @property
+    def flops(self) -> int:
+        return self.kernel.flops
+
     def __str__(self) -> str:
         return str(self.kernel)
 
@@ -109,6 +125,11 @@ class ProductStep:
     kernel: Kernel
     reads: list[Var]
     writes: list[Var]
+
+    @property
+    def flops(self) -> int:
+        p = self.product
+        return 2 * math.prod(p.batch) * p.m * p.n * p.k + self.kernel.flops
 
     def __str__(self) -> str:
         p = self.product
@@ -301,9 +322,10 @@ class _Fusion:
         domain = first.domain.joined(second.domain)
         if domain is None:
             return False
-        if first.product or second.product:
-            if (first.product and second.product) or domain.reduced:
-                return False
+        if (first.product and second.product) or (
+            domain.reduced and (first.product or second.product)
+        ):
+            return False
         between = second.before & ~(1 << first.number)
         if any(self.units[n].before >> first.number & 1 for n in _bits(between)):
             return False  # something else needs the first, and the second needs it
@@ -547,7 +569,11 @@ class _Lowering:
     def value(self, atom: Atom, index: Index) -> int:
         """The instruction for an element of a value."""
         if isinstance(atom, Literal):
-            return self.record.constant(atom.value, computed(atom.aval.dtype))
+            dtype = computed(atom.aval.dtype)
+            number = np.asarray(atom.value)
+            return self.record.constant(
+                number.view(dtype) if number.dtype == KEY else number, dtype
+            )
         key = (id(atom), _padded(index, self.rank))
         if key not in self.known:
             self.known[key] = self._make(atom, key[1])
@@ -561,8 +587,11 @@ class _Lowering:
         if kind not in ("view", "iota") and id(eqn) not in self.members:
             return self.record.load(self._access(v, index))
         if isinstance(eqn.primitive, Iota):
-            number = self.record.index(index[eqn.primitive.dimension])
-            return self.record.convert(number, computed(v.aval.dtype))
+            dtype, d = computed(v.aval.dtype), eqn.primitive.dimension
+            if dtype.kind in "iu":
+                return self.record.index(index[d], dtype)
+            fits = v.aval.shape[d] <= 1 << 31
+            return self.record.convert(self.record.index(index[d], INT32 if fits else INT64), dtype)
         if kind in ("view", "copy"):
             (operand,) = eqn.invars
             place = eqn.primitive.source_index(index, operand.aval)
@@ -680,7 +709,7 @@ def _source(eqn: Eqn) -> Index | None:
 def _kind(eqn: Eqn) -> str:
     """What an equation becomes: "point", "reduce", "view", "iota", or "host"."""
     avals = [a.aval for a in (*eqn.invars, *eqn.outvars)]
-    if any(a.dtype not in STORED or a.size == 0 for a in avals):
+    if any(a.size == 0 or (a.dtype not in STORED and a.dtype != KEY) for a in avals):
         return "host"
     primitive = eqn.primitive
     if primitive.effectful or primitive.stays_apart or primitive.multiple_results:
@@ -704,14 +733,25 @@ def _kind(eqn: Eqn) -> str:
     return "host"
 
 
+def why_host(eqn: Eqn) -> str:
+    """Why an equation is left to its `impl`."""
+    avals = [a.aval for a in (*eqn.invars, *eqn.outvars)]
+    strange = [str(a) for a in avals if a.dtype not in STORED]
+    if strange:
+        return f"no native arithmetic on {strange[0]}"
+    if any(a.size == 0 for a in avals):
+        return "an array is empty"
+    if type(eqn.primitive).source_index is not Primitive.source_index:
+        return "a rearrangement that another host call reads"
+    return "no native form"
+
+
 def _is_product(eqn: Eqn) -> bool:
     """Whether a contraction is a product of matrices, of floats, for each index of a batch."""
     primitive = eqn.primitive
     assert isinstance(primitive, DotGeneral)
     kinds = {a.aval.dtype for a in (*eqn.invars, *eqn.outvars)}
-    if len(kinds) != 1 or not kinds <= {FLOAT32, FLOAT64}:
-        return False
-    return True
+    return len(kinds) == 1 and kinds <= {FLOAT32, FLOAT64}
 
 
 def _is_indexed(eqn: Eqn) -> bool:

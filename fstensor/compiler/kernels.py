@@ -25,6 +25,9 @@ from fstensor.core.scalar import BOOL, FLOAT32, INT64, KEY, STORED, UINT64, Dtyp
 # The instructions that read memory.
 LOADS = frozenset({"load", "take", "load_if"})
 
+# What is no arithmetic.
+_NO_FLOPS = LOADS | {"constant", "index", "convert", "bitcast", "select", "product"}
+
 # Where a value's dtype in memory is not one of arithmetic.
 _WIDER = {d: FLOAT32 for d in STORED if d.itemsize == 2 and d.kind not in "iu"} | {KEY: UINT64}
 
@@ -113,6 +116,17 @@ class Kernel:
             inside if i.axes & self.inner_bits or i.op == "reduce" else 1 for i in self.instructions
         ]
         return rows * sum(c * n for c, n in zip(costs, per, strict=True))
+
+    @property
+    def flops(self) -> int:
+        """Operations of arithmetic on floats; an elementary function counts as one."""
+        rows, inside = math.prod(self.outer), math.prod(self.inner)
+        total = 0
+        for i in self.instructions:
+            if i.op not in _NO_FLOPS and i.dtype.kind == "f":
+                within = i.axes & self.inner_bits or i.op == "reduce"
+                total += rows * (inside if within else 1) * (2 if i.op == "fma" else 1)
+        return total
 
     def check(self) -> None:
         """Raises AssertionError where the kernel is not well formed."""

@@ -8,24 +8,23 @@ executor runs both.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, final
 
 import numpy as np
 
 from fstensor.compiler import memory
-from fstensor.compiler.fuse import HostStep, Step, fuse
+from fstensor.compiler.fuse import HostStep, Step, fuse, why_host
 from fstensor.compiler.llvm import engine
 from fstensor.compiler.llvm.program import Written, write_segment
 from fstensor.compiler.llvm.target import host_target
 from fstensor.compiler.llvm.text import Module
-from fstensor.compiler.plan import ALIGNMENT, Segment, plan
+from fstensor.compiler.plan import ALIGNMENT, Segment, plan, size_of
 from fstensor.compiler.schedule import Schedule
 from fstensor.compiler.threads import BARRIER_BYTES, Team, provide_barrier, team
 from fstensor.core.aval import ShapedArray
 from fstensor.core.jaxpr import ClosedJaxpr, Eqn, Jaxpr, Var
 from fstensor.core.primitive import Primitive
-
 
 # Who runs what is too small to be shared.
 _ALONE = Team(1, 0, lambda address, argument: None)
@@ -94,11 +93,6 @@ class NativeCall(Primitive):
         return make()
 
 
-def compiled(source: ClosedJaxpr) -> ClosedJaxpr:
-    """A simplified program with native calls in place of all that could be compiled."""
-    return Native(source).result
-
-
 def _plain(x: Any) -> Any:
     """A copy whose elements lie in row-major order, at addresses that suit their size."""
     return np.require(x, requirements=["C", "A"])
@@ -132,7 +126,7 @@ class Native:
             calls.append((call, written))
             reads = part.arguments[: part.n_inputs]
             eqns.append(Eqn(call, reads, part.outputs, _source_info(source, part)))
-        self.llvm = str(module)
+        self.llvm: str = str(module)
         if calls:
             provide_barrier()
             code = engine.compile_module(self.llvm)
@@ -152,12 +146,35 @@ class Native:
         """The text of the segments and host calls."""
         return "\n".join(map(str, self.parts))
 
+    @property
+    def assembly(self) -> str:
+        """The machine's instructions, as text."""
+        return engine.assembly(self.llvm)
+
+    def cost_analysis(self) -> dict[str, float]:
+        """See `Lowered.cost_analysis`."""
+        native = [s for s in self.steps if not isinstance(s, HostStep)]
+        moved = [size_of(v) for s in native for v in {*s.reads, *s.writes}]
+        segments = [p for p in self.parts if isinstance(p, Segment)]
+        return {
+            "flops": float(sum(s.flops for s in native)),
+            "bytes accessed": float(sum(moved)),
+            "arena size": float(sum(p.scratch for p in segments)),
+            "kernels": float(len(native)),
+            "host calls": float(len(self.steps) - len(native)),
+        }
+
+    def report(self) -> str:
+        """See `Lowered.report`."""
+        lines = []
+        for part in self.parts:
+            if isinstance(part, HostStep):
+                lines.append(f"host: {part.eqn.primitive.name}, {why_host(part.eqn)}")
+            else:
+                lines.append(f"native: {len(part.steps)} kernels in one call")
+        return "\n".join(lines)
+
 
 def _source_info(source: ClosedJaxpr, part: Segment) -> Any:
     made = {v for s in part.steps for v in s.writes}
     return next((e.source_info for e in source.eqns if made & set(e.outvars)), None)
-
-
-def fallbacks(parts: Sequence[Segment | HostStep]) -> list[str]:
-    """The primitives that run on the host."""
-    return [p.eqn.primitive.name for p in parts if isinstance(p, HostStep)]

@@ -50,7 +50,7 @@ def scheduled(kernel: Kernel, vector_bytes: int) -> Schedule:
     if lane is None:
         return Schedule(kernel, -1, 1, 1)
     at = len(kernel.outer) - 1 if lane in outer else len(kernel.sizes) - 1
-    lanes = max(1, vector_bytes // _element_size(kernel))
+    lanes = max(1, vector_bytes // _element_size(kernel, at))
     if kernel.sizes[at] <= lanes // 2:
         lanes = 1 << max(0, kernel.sizes[at] - 1).bit_length()
     rounds = math.ceil(kernel.sizes[at] / lanes)
@@ -72,12 +72,13 @@ def _lane(kernel: Kernel, outer: list[int], inner: list[int]) -> int | None:
     return max(axes, key=merit) if axes else None
 
 
-def _element_size(kernel: Kernel) -> int:
-    """Of the widest float, or else of the widest integer in memory."""
-    floats = [i.dtype.itemsize for i in kernel.instructions if i.dtype.kind == "f"]
+def _element_size(kernel: Kernel, lane: int) -> int:
+    """Of the widest float, or else of the widest integer, among what differs between lanes."""
+    varying = [i for i in kernel.instructions if i.axes >> lane & 1] or kernel.instructions
+    floats = [i.dtype.itemsize for i in varying if i.dtype.kind == "f"]
     if floats:
         return max(floats)
-    return max([1, *(i.dtype.itemsize for i in kernel.instructions if i.op != "index")])
+    return max([1, *(i.dtype.itemsize for i in varying if i.op != "index")])
 
 
 def _unroll(kernel: Kernel) -> int:

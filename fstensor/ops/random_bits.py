@@ -24,7 +24,7 @@ from fstensor.core.aval import ShapedArray
 from fstensor.core.primitive import ZERO, MappedAxis, Primitive, Value, primitive
 from fstensor.core.scalar import INT64, UINT32, UINT64, Elements, IndexedOps, ScalarOps, V
 from fstensor.errors import DtypeError, OptionError, ShapeError
-from fstensor.ops.families import INTEGER, broadcast_shape, stretched_index
+from fstensor.ops.families import INTEGER, broadcast_shape
 from fstensor.ops.shape import expand_dims, moveaxis
 
 
@@ -198,7 +198,7 @@ class RandomFoldIn(Random):
         return _as_keys(np.ascontiguousarray(np.moveaxis(words, 0, -1)))
 
     def element_at(self, ops: IndexedOps[V], index: Index, *operands: Elements[V]) -> Any:
-        key, data = (x.at(stretched_index(index, x.aval.shape)) for x in operands)
+        key, data = (x.at(_within(index, x.aval.shape)) for x in operands)
         return _key_of(ops, *_hashed(ops, _words_of(ops, key), (None, data)))
 
     def batch(
@@ -283,6 +283,12 @@ def _hash(k0: int, k1: int, x0: int, x1: int) -> tuple[int, int]:
         x0 = x0 + schedule[(i + 1) % 3] & mask
         x1 = x1 + schedule[(i + 2) % 3] + i + 1 & mask
     return x0, x1
+
+
+def _within(index: Index, shape: tuple[int, ...]) -> Index:
+    """Where an operand of `shape`, which stretches, has the element for an index of the result."""
+    pairs = zip(index, shape, strict=True) if shape else ()
+    return tuple([Affine(0) if n == 1 else i for i, n in pairs])
 
 
 def _hashed_index(

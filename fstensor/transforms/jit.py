@@ -37,6 +37,7 @@ from fstensor.transforms.make_jaxpr import aval_of
 from fstensor.transforms.programs import (
     ProgramPrimitive,
     check_inputs,
+    native_of,
     native_program_of,
     program_of,
     run_compiled,
@@ -146,14 +147,43 @@ class Lowered:
         return self._traced.call.jaxpr
 
     def as_text(self, stage: str = "jaxpr") -> str:
-        """The program as text: "jaxpr" as traced, "simplified", or the steps run by "numpy"."""
-        if stage == "jaxpr":
-            return str(self.jaxpr)
-        if stage == "simplified":
-            return str(program_of(self.jaxpr).source)
-        if stage == "numpy":
-            return str(program_of(self.jaxpr))
-        raise OptionError(f"as_text: stage must be 'jaxpr', 'simplified' or 'numpy', got {stage!r}")
+        """The program at a stage of its compilation for the CPU.
+
+        stage: "jaxpr", as traced. "optimized": after the passes that make it smaller. "kernels":
+            the loops that operations were fused into. "plan": which of them run in one native call,
+            and where their values lie. "llvm": the native code as LLVM IR; "asm": as assembly.
+            "numpy": the steps as the executor "numpy" runs them.
+        Raises: OptionError for another stage.
+        """
+        make = _STAGES.get(stage)
+        if make is None:
+            known = ", ".join(map(repr, _STAGES))
+            raise OptionError(f"as_text: stage must be one of {known}, got {stage!r}")
+        return make(self.jaxpr)
+
+    def cost_analysis(self) -> dict[str, float]:
+        """What a call costs on the CPU.
+
+        "flops": operations of arithmetic, an elementary function counted as one. "bytes accessed":
+        memory that kernels read and write, each buffer counted once a kernel. "arena size": bytes
+        of memory for values inside. "kernels", "host calls": how many there are.
+        """
+        return native_of(self.jaxpr).cost_analysis()
+
+    def report(self) -> str:
+        """What runs as native code, and what is left to NumPy, and why."""
+        return native_of(self.jaxpr).report()
+
+
+_STAGES: dict[str, Callable[[ClosedJaxpr], str]] = {
+    "jaxpr": str,
+    "optimized": lambda closed: str(program_of(closed).source),
+    "kernels": lambda closed: native_of(closed).kernels,
+    "plan": lambda closed: native_of(closed).plan,
+    "llvm": lambda closed: native_of(closed).llvm,
+    "asm": lambda closed: native_of(closed).assembly,
+    "numpy": lambda closed: str(program_of(closed)),
+}
 
 
 # Signatures by function; an entry goes when its function does.

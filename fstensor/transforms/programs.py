@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from fstensor.core.state import state
 from fstensor.core.trace import Tracer
 from fstensor.errors import ConcretizationTypeError, JaxprTypeError
 from fstensor.transforms.make_jaxpr import trace_flat
+
+if TYPE_CHECKING:
+    from fstensor.compiler.native import Native
 
 
 class ProgramPrimitive(Primitive):
@@ -68,11 +71,18 @@ def program_of(closed: ClosedJaxpr) -> Program:
 
 def native_program_of(closed: ClosedJaxpr) -> Program:
     """The program compiled for this machine's processor, once."""
+    return closed.derive(
+        "native program", lambda: Program(closed, lambda _: native_of(closed).result)
+    )
 
-    def compile_natively() -> Program:
-        from fstensor.compiler.native import compiled  # loads LLVM
 
-        return Program(closed, compiled)
+def native_of(closed: ClosedJaxpr) -> Native:
+    """The stages of a program's compilation for this machine's processor, made once."""
+
+    def compile_natively() -> Native:
+        from fstensor.compiler.native import Native  # loads LLVM
+
+        return Native(program_of(closed).source)
 
     return closed.derive("native", compile_natively)
 

@@ -107,12 +107,17 @@ def erfc(ops: ScalarOps[V], x: V) -> V:
     """
     single = format_of(ops, x) is SINGLE
     size = at_most(ops, ops.abs(x), 10.1 if single else 27.5)
+    three = ops.like(3, x)
+    total = ops.add(size, three)
+    p = ops.div(three, total)
+    # The rounding error of the sum changes p by a factor near one, which joins the exponential.
+    lost = ops.add(ops.sub(three, total), size)
+
     h = head(ops, size)
     rest = ops.mul(ops.sub(h, size), ops.add(h, size))
+    rest = ops.fma(ops.mul(lost, p), ops.like(-1 / 3, x), rest)
     e, s = exp_parts(ops, ops.neg(ops.mul(h, h)), rest)
 
-    three = ops.like(3, x)
-    p = ops.div(three, ops.add(size, three))
     u = ops.fma(size, p, ops.like(-2, x))
     q = horner(ops, u, _ERFC_SINGLE if single else _ERFC_DOUBLE)
     # The last factor comes alone, so that a subnormal result is rounded once.

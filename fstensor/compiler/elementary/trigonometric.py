@@ -102,7 +102,7 @@ def _tan_of_parts(ops: ScalarOps[V], r: V, bits: V) -> V:
 
 
 def _negated_like(ops: ScalarOps[V], y: V, x: V) -> V:
-    """The value y, its sign changed where x has one: odd functions of |x| keep the sign of -0 so."""
+    """The value y, its sign changed where x has one; that of -0 counts."""
     form = format_of(ops, x)
     sign = ops.and_(ops.bitcast(x, form.bits), ops.constant(1 << form.sign, form.bits))
     return ops.bitcast(ops.xor(ops.bitcast(y, form.bits), sign), form.dtype)

@@ -419,13 +419,13 @@ class _Writer:
     ) -> Register:
         """Elements from memory, `offset` further on, or where `condition` holds."""
         dtype = self.kernel.buffers[access.buffer]
-        kind, size, lanes = memory_type(dtype), dtype.itemsize, self.schedule.lanes
+        kind, aligned, lanes = memory_type(dtype), dtype.alignment, self.schedule.lanes
         stride = self._stride(access)
         scattered = stride not in (0, 1) or (offset is not None and offset.lanes > 1)
         masked = self._masked(condition, lanes)
         if stride == 0 and not scattered and condition is None:
             text = self.f.value(
-                f"load {kind}, ptr {self._pointer(access, u, offset)}, align {size}"
+                f"load {kind}, ptr {self._pointer(access, u, offset)}, align {aligned}"
             )
             return self._loaded(text, dtype, 1)
         if lanes == 1 or (stride == 0 and not scattered and condition and condition.lanes == 1):
@@ -433,17 +433,17 @@ class _Writer:
         vector = f"<{lanes} x {kind}>"
         if stride == 1 and masked is None and not scattered:
             where = self._pointer(access, u, offset)
-            text = self.f.value(f"load {vector}, ptr {where}, align {size}")
+            text = self.f.value(f"load {vector}, ptr {where}, align {aligned}")
             return self._loaded(text, dtype, lanes)
         of = memory_suffix(dtype, lanes)
         one = "1.0" if dtype.kind == "f" or scalar_type(dtype) == "bfloat" else "1"
         filling = f"{vector} splat ({kind} {one})"
         mask = masked or "splat (i1 true)"
         if stride == 1 and not scattered:
-            where = f"ptr align {size} {self._pointer(access, u, offset)}"
+            where = f"ptr align {aligned} {self._pointer(access, u, offset)}"
             name, kinds = f"llvm.masked.load.{of}.p0", f"ptr, <{lanes} x i1>, {vector}"
         else:
-            where = f"<{lanes} x ptr> align {size} {self._pointers(access, u, stride, offset)}"
+            where = f"<{lanes} x ptr> align {aligned} {self._pointers(access, u, stride, offset)}"
             name = f"llvm.masked.gather.{of}.v{lanes}p0"
             kinds = f"<{lanes} x ptr>, <{lanes} x i1>, {vector}"
         self.f.module.declare(f"declare {vector} @{name}({kinds})")
@@ -468,7 +468,7 @@ class _Writer:
         self.f.enter(there)
         kind = memory_type(dtype)
         where = self._pointer(access, 0)
-        text = self.f.value(f"load {kind}, ptr {where}, align {dtype.itemsize}")
+        text = self.f.value(f"load {kind}, ptr {where}, align {dtype.alignment}")
         self.f.branch(after)
         self.f.enter(after)
         other = "1.0" if kind in ("float", "double", "half", "bfloat") else "1"
@@ -486,7 +486,7 @@ class _Writer:
     def _store(self, store: Store, value: Register, u: int) -> None:
         access = store.access
         dtype, lanes = self.kernel.buffers[access.buffer], self.schedule.lanes
-        kind, size, stride = memory_type(dtype), dtype.itemsize, self._stride(access)
+        kind, aligned, stride = memory_type(dtype), dtype.alignment, self._stride(access)
         value = self.ops.convert(value, dtype)
         if stride:
             value = self.ops.spread(value, lanes)
@@ -496,22 +496,22 @@ class _Writer:
             wide = "i8" if value.lanes == 1 else f"<{lanes} x i8>"
             text = self.f.value(f"zext {narrow} {text} to {wide}")
         if stride == 0:
-            self.f.do(f"store {kind} {text}, ptr {self._pointer(access, u)}, align {size}")
+            self.f.do(f"store {kind} {text}, ptr {self._pointer(access, u)}, align {aligned}")
             return
         vector = f"<{lanes} x {kind}>"
         if stride == 1 and self.mask is None:
-            self.f.do(f"store {vector} {text}, ptr {self._pointer(access, u)}, align {size}")
+            self.f.do(f"store {vector} {text}, ptr {self._pointer(access, u)}, align {aligned}")
             return
         of, mask = memory_suffix(dtype, lanes), self.mask or "splat (i1 true)"
         if stride == 1:
             name, where = (
                 f"llvm.masked.store.{of}.p0",
-                f"ptr align {size} {self._pointer(access, u)}",
+                f"ptr align {aligned} {self._pointer(access, u)}",
             )
             kinds = f"{vector}, ptr, <{lanes} x i1>"
         else:
             name = f"llvm.masked.scatter.{of}.v{lanes}p0"
-            where = f"<{lanes} x ptr> align {size} {self._pointers(access, u, stride)}"
+            where = f"<{lanes} x ptr> align {aligned} {self._pointers(access, u, stride)}"
             kinds = f"{vector}, <{lanes} x ptr>, <{lanes} x i1>"
         self.f.module.declare(f"declare void @{name}({kinds})")
         self.f.do(f"call void @{name}({vector} {text}, {where}, <{lanes} x i1> {mask})")

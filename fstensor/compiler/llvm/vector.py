@@ -276,7 +276,8 @@ class VectorWriter(ScalarOps[Register]):
         return self._result(f"bitcast {kind} {x.text} to {to}", dtype, x.lanes)
 
     def elementary(self, name: str, *args: Register) -> Register:
-        return EXPANSIONS[name, args[0].dtype](self, *self._together(*args))
+        result: Register = EXPANSIONS[name, args[0].dtype](self, *self._together(*args))
+        return result
 
     def rarely(
         self, condition: Register, usual: Register, otherwise: Callable[[], Register]
