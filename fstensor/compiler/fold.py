@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from fstensor.array import ConcreteArray, from_buffer
+from fstensor.core.aval import ShapedArray
 from fstensor.core.jaxpr import Atom, ClosedJaxpr, Eqn, Jaxpr, Literal, Var
+from fstensor.core.primitive import Primitive
 
 
 def fold_constants(closed: ClosedJaxpr) -> ClosedJaxpr:
@@ -22,7 +26,7 @@ def fold_constants(closed: ClosedJaxpr) -> ClosedJaxpr:
 
     for eqn in j.eqns:
         invars = [read(a) for a in eqn.invars]
-        value = _value(eqn, invars)
+        value = folded(eqn.primitive, invars, eqn.outvars[0].aval) if eqn.outvars else None
         if value is None:
             eqns.append(Eqn(eqn.primitive, invars, eqn.outvars, eqn.source_info))
         else:
@@ -31,16 +35,18 @@ def fold_constants(closed: ClosedJaxpr) -> ClosedJaxpr:
     return ClosedJaxpr(Jaxpr(j.constvars, j.invars, outvars, eqns, j.debug_info), closed.consts)
 
 
-def _value(eqn: Eqn, invars: list[Atom]) -> ConcreteArray | None:
-    primitive = eqn.primitive
+def folded(
+    primitive: Primitive, invars: Sequence[Atom], out_aval: ShapedArray
+) -> ConcreteArray | None:
+    """The result where it is a scalar that follows from known ones, else None."""
     if (
         not invars
         or primitive.multiple_results
         or primitive.effectful
         or primitive.axis_names
         or primitive.stays_apart
-        or eqn.outvars[0].aval.shape
-        or eqn.outvars[0].aval.dtype.kind not in "biufc"
+        or out_aval.shape
+        or out_aval.dtype.kind not in "biufc"
     ):
         return None
     buffers = []
@@ -50,4 +56,4 @@ def _value(eqn: Eqn, invars: list[Atom]) -> ConcreteArray | None:
         buffers.append(a.value._buffer)
     with np.errstate(all="ignore"):
         out = np.asarray(primitive.impl(np, *buffers))
-    return ConcreteArray(from_buffer(out)._buffer, eqn.outvars[0].aval)
+    return ConcreteArray(from_buffer(out)._buffer, out_aval)

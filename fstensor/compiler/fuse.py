@@ -23,6 +23,8 @@ import numpy as np
 from fstensor.compiler.elementary import EXPANSIONS
 from fstensor.compiler.kernels import Access, Kernel, Recorder, can_merge, computed, grouped
 from fstensor.compiler.llvm.gemm import MatrixProduct
+from fstensor.compiler.rewrite import without_splits
+from fstensor.compiler.scatter import ScatterParts, ScatterStep, is_scatter, scatter_step
 from fstensor.core.affine import Affine, Index, flat
 from fstensor.core.jaxpr import Atom, ClosedJaxpr, Eqn, Jaxpr, Literal, Var
 from fstensor.core.primitive import Primitive
@@ -37,13 +39,20 @@ from fstensor.core.scalar import (
     STORED,
     Elements,
 )
+from fstensor.ops.arrange import Concatenate
+from fstensor.ops.cumulative import Cumulative
 from fstensor.ops.dot import DotGeneral, free_axes
 from fstensor.ops.families import PerElement
-from fstensor.ops.reduce import Reduction
+from fstensor.ops.gather import Gather
+from fstensor.ops.index import DynamicSlice, DynamicUpdateSlice, Pad
+from fstensor.ops.reduce import ArgExtremum, Reduction
 from fstensor.ops.shape import Iota
 
 # A kernel with more equations than this would run out of registers.
 _LARGEST = 120
+
+# A concatenation of more parts than this is written part by part.
+_MOST_PARTS = 4
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -96,11 +105,15 @@ class Domain:
 @final
 @dataclass
 class KernelStep:
-    """A kernel and the values that are its buffers: those it reads, then those it makes."""
+    """A kernel and the values that are its buffers: those it reads, then those it makes.
+
+    continues: whether it writes a part of what the step before has written other parts of.
+    """
 
     kernel: Kernel
     reads: list[Var]
     writes: list[Var]
+    continues: bool = False
 
     @property
     def flops(self) -> int:
@@ -157,7 +170,8 @@ class HostStep:
         return f"host {self.eqn.primitive.name}"
 
 
-Step: TypeAlias = KernelStep | ProductStep | HostStep
+NativeStep: TypeAlias = KernelStep | ProductStep | ScatterStep
+Step: TypeAlias = NativeStep | HostStep
 
 
 def fuse(closed: ClosedJaxpr) -> list[Step]:
@@ -195,7 +209,7 @@ class _Edge:
 class _Fusion:
     def __init__(self, closed: ClosedJaxpr) -> None:
         self.closed = closed
-        self.jaxpr = closed.jaxpr
+        self.jaxpr = without_splits(closed.jaxpr)
         self.maker = {v: e for e in self.jaxpr.eqns for v in e.outvars}
         self.kinds = {id(e): _kind(e) for e in self.jaxpr.eqns}
         self._make_real()
@@ -215,8 +229,8 @@ class _Fusion:
         for eqn in self.jaxpr.eqns:
             if self._kind(eqn) == "view" and _source(eqn) is None:
                 needed += [a for a in eqn.invars if isinstance(a, Var)]
-            if self._kind(eqn) in ("product", "indexed"):
-                needed += [a for a in eqn.invars if isinstance(a, Var) and not self._lies(a)]
+            if self._kind(eqn) == "product" or isinstance(eqn.primitive, (Gather, DynamicSlice)):
+                needed += [a for a in eqn.invars if isinstance(a, Var) and not self.lies(a)]
         for v in needed:
             made_by = self.maker.get(v)
             if made_by is not None and self._kind(made_by) in ("view", "iota"):
@@ -264,7 +278,7 @@ class _Fusion:
             index[d] = Affine.axis(k, len(axes))
         return self.in_memory(operand, tuple(index), len(axes))[1]
 
-    def _lies(self, atom: Atom) -> bool:
+    def lies(self, atom: Atom) -> bool:
         """Whether a value is in memory, but for rearrangements."""
         while isinstance(atom, Var) and atom in self.maker:
             made_by = self.maker[atom]
@@ -293,8 +307,12 @@ class _Fusion:
         """Give an equation a unit, together with those of its operands that it can join."""
         domain = None
         kind = self._kind(eqn)
-        if kind in ("point", "copy", "product", "indexed"):
+        if kind in ("point", "copy", "product", "indexed", "parts", "scatter"):
             domain = Domain(eqn.outvars[0].aval.shape)
+        elif kind == "scan":
+            primitive = eqn.primitive
+            assert isinstance(primitive, Cumulative)
+            domain = Domain(eqn.outvars[0].aval.shape, (primitive.axis,))
         elif kind == "reduce":
             primitive = eqn.primitive
             assert isinstance(primitive, Reduction)
@@ -317,6 +335,8 @@ class _Fusion:
     def _can_join(self, first: _Unit, second: _Unit) -> bool:
         if first.domain is None or second.domain is None:
             return False
+        if self._stands_alone(first.eqns[0]) or self._stands_alone(second.eqns[0]):
+            return False
         if len(first.eqns) + len(second.eqns) > _LARGEST:
             return False
         domain = first.domain.joined(second.domain)
@@ -334,6 +354,19 @@ class _Fusion:
             for e in second.edges
             if self._unit_of(e.value) is first
         )
+
+    def _stands_alone(self, eqn: Eqn) -> bool:
+        """Whether nothing is computed together with an equation.
+
+        A scan along the last axis runs through single elements: what else there is goes faster
+        without it.
+        """
+        if self._kind(eqn) == "scan":
+            primitive = eqn.primitive
+            assert isinstance(primitive, Cumulative)
+            behind = eqn.outvars[0].aval.shape[primitive.axis + 1 :]
+            return primitive.reverse or math.prod(behind) == 1
+        return self._kind(eqn) in ("parts", "scatter")
 
     def _is_read_in_place(self, edge: _Edge, domain: Domain) -> bool:
         """Whether a value is read where it is computed, in a kernel of both."""
@@ -396,8 +429,77 @@ class _Fusion:
                     made.append(HostStep(eqn))
                 made.append(HostStep(unit.eqns[0]))
             else:
-                made.append(self._kernel(unit, wanted))
+                made += self._native(unit, wanted)
         return made
+
+    def _native(self, unit: _Unit, wanted: set[Var]) -> Sequence[Step]:
+        kind = self._kind(unit.eqns[0])
+        if kind == "parts":
+            return self._parts(unit.eqns[0])
+        if kind == "scatter":
+            return self._scatter(unit.eqns[0])
+        if kind == "scan" and self._stands_alone(unit.eqns[0]):
+            return [self._scan(unit.eqns[0])]
+        return [self._kernel(unit, wanted)]
+
+    def _parts(self, eqn: Eqn) -> list[KernelStep]:
+        """A result that is written part by part: a concatenation, or a pad between elements."""
+        (out,) = eqn.outvars
+        if isinstance(eqn.primitive, Pad):
+            x, value = eqn.invars
+            steps = [self._copy(value, out, _everywhere(out.aval.shape))]
+            box = _padded_box(eqn.primitive, x.aval.shape, out.aval.shape)
+            return steps if box is None else [*steps, self._copy(x, out, box)]
+        assert isinstance(eqn.primitive, Concatenate)
+        d, start, steps = eqn.primitive.dimension, 0, []
+        for x in eqn.invars:
+            index = _axes(x.aval.ndim)
+            place = (*index[:d], index[d] + start, *index[d + 1 :])
+            part = self._copy(x, out, _Box(x.aval.shape, index, place))
+            part.continues = bool(steps)
+            steps.append(part)
+            start += x.aval.shape[d]
+        return steps
+
+    def _copy(self, source: Atom, out: Var, box: _Box) -> KernelStep:
+        """The kernel that puts a box of one value into another."""
+        lowering = _Lowering(self, _Unit(0, [], Domain(box.shape)))
+        value = lowering.value(source, box.source if source.aval.shape else ())
+        reads = list(lowering.buffers)
+        lowering.store(out, box.target, value)
+        return KernelStep(lowering.kernel, reads, [out])
+
+    def _scan(self, eqn: Eqn) -> KernelStep:
+        (x,), (out,), primitive = eqn.invars, eqn.outvars, eqn.primitive
+        assert isinstance(primitive, Cumulative)
+        domain = Domain(out.aval.shape, (primitive.axis,))
+        lowering = _Lowering(self, _Unit(0, [], domain))
+        index = domain.index_of(domain.shape)
+        assert index is not None
+        if primitive.reverse:
+            d = primitive.axis
+            last = domain.shape[d] - 1
+            index = (*index[:d], index[d] * -1 + last, *index[d + 1 :])
+        value = lowering.scan(primitive, lowering.value(x, index))
+        reads = list(lowering.buffers)
+        lowering.store(out, index, value)
+        return KernelStep(lowering.kernel, reads, [out])
+
+    def _scatter(self, eqn: Eqn) -> list[Step]:
+        """The operand is copied to the result, unless the plan gives both the same place."""
+        (out,) = eqn.outvars
+        updates = eqn.invars[1 if isinstance(eqn.primitive, DynamicUpdateSlice) else 2]
+        lowering = _Lowering(self, _Unit(0, [], Domain(updates.aval.shape)))
+        parts = ScatterParts(
+            lowering.kernel,
+            lowering.record,
+            lowering.value,
+            lambda atom: _Operand(lowering, atom),
+            lambda index, value: lowering.store(out, index, value),
+            lambda: list(lowering.buffers),
+        )
+        begin = self._copy(eqn.invars[0], out, _everywhere(out.aval.shape))
+        return [begin, scatter_step(eqn, parts)]
 
     def _views_of(self, eqn: Eqn, known: dict[int, Eqn]) -> list[Eqn]:
         """The rearrangements that the host has to make before an equation, each once."""
@@ -555,8 +657,11 @@ class _Lowering:
             values.append((v, index, self.value(v, index)))
         reads = list(self.buffers)
         for v, index, value in values:
-            self.record.store(self._access(v, index), value)
+            self.store(v, index, value)
         return KernelStep(self.kernel, reads, list(outputs))
+
+    def store(self, v: Var, index: Index, value: int) -> None:
+        self.record.store(self._access(v, index), value)
 
     def _access(self, v: Var, index: Index) -> Access:
         number = self.buffers.get(v)
@@ -606,6 +711,9 @@ class _Lowering:
             return found
         if kind == "reduce":
             return self._reduction(eqn)
+        if kind == "scan":
+            assert isinstance(eqn.primitive, Cumulative)
+            return self.scan(eqn.primitive, self.value(eqn.invars[0], index))
         if kind == "product":
             return self.record.product(v.aval.dtype)
         shape = v.aval.shape
@@ -640,10 +748,35 @@ class _Lowering:
         assert index is not None
         assert isinstance(eqn.primitive, Reduction)
         x = self.value(operand, index)
+        if isinstance(eqn.primitive, ArgExtremum):
+            return self._extremum(eqn.primitive, operand.aval.shape, x)
         op = eqn.primitive.combines_by
         if operand.aval.dtype == BOOL:
             op = {"add": "or", "mul": "and"}.get(op, op)
         return self.record.reduce(op, x)
+
+    def scan(self, primitive: Cumulative, x: int) -> int:
+        op = primitive.combines_by
+        if self.record.dtype(x) == BOOL:
+            op = {"max": "or", "min": "and"}[op]
+        return self.record.scan(op, x)
+
+    def _extremum(self, primitive: ArgExtremum, shape: Shape, x: int) -> int:
+        """The least index of an element that is equal to the extremum, or that is NaN."""
+        record = self.record
+        if record.dtype(x) == BOOL:
+            x = record.convert(x, INT32)
+        best = record.reduce(primitive.seeks, x)
+        wanted = record.eq(x, best)
+        if record.dtype(x).kind == "f":
+            wanted = record.or_(wanted, record.ne(x, x))
+        (d,) = primitive.axes
+        dtype = INT32 if shape[d] < 1 << 31 else INT64
+        place = Affine.axis(self.rank - 1, self.rank)
+        here = record.index(place, dtype)
+        beyond = record.constant(shape[d], dtype)
+        first = record.reduce("min", record.select(wanted, here, beyond))
+        return record.convert(first, primitive.index_dtype)
 
 
 @final
@@ -659,7 +792,7 @@ class _Operand(Elements[int]):
         return self._lowering.value(self._atom, index)
 
     def at_if(self, condition: int, index: Index) -> int:
-        if isinstance(self._atom, Literal):
+        if not self._lowering.fusion.lies(self._atom):
             return self._lowering.value(self._atom, index)
         access = self._lowering.in_memory(self._atom, index)
         return self._lowering.record.load_if(condition, access)
@@ -672,9 +805,46 @@ class _Operand(Elements[int]):
         for d, i in enumerate(offsets):
             if i is not None:
                 step = self._lowering.stride(self._atom, d)
-                part = record.mul(i, record.constant(step, INT64))
+                part = i if step == 1 else record.mul(i, record.constant(step, INT64))
                 total = part if total is None else record.add(total, part)
         return record.load(access) if total is None else record.take(access, total)
+
+
+@final
+@dataclass(frozen=True)
+class _Box:
+    """A part of two values: the indices of its element at each index of `shape`."""
+
+    shape: Shape
+    source: Index
+    target: Index
+
+
+def _axes(rank: int) -> Index:
+    return tuple([Affine.axis(d, rank) for d in range(rank)])
+
+
+def _everywhere(shape: Shape) -> _Box:
+    return _Box(shape, _axes(len(shape)), _axes(len(shape)))
+
+
+def _padded_box(pad: Pad, shape: Shape, result: Shape) -> _Box | None:
+    """Where the elements of a padded operand go, without those that are cut away."""
+    sizes, firsts = [], []
+    for n, m, (low, _, interior) in zip(shape, result, pad.padding_config, strict=True):
+        step = interior + 1
+        first = max(0, -(low // step))
+        behind = min(n, (m - 1 - low) // step + 1)
+        if behind <= first:
+            return None
+        sizes.append(behind - first)
+        firsts.append(first)
+    source = [i + k for i, k in zip(_axes(len(shape)), firsts, strict=True)]
+    target = [
+        i * (interior + 1) + low
+        for i, (low, _, interior) in zip(source, pad.padding_config, strict=True)
+    ]
+    return _Box(tuple(sizes), tuple(source), tuple(target))
 
 
 def _bits(x: int) -> Iterator[int]:
@@ -707,7 +877,13 @@ def _source(eqn: Eqn) -> Index | None:
 
 
 def _kind(eqn: Eqn) -> str:
-    """What an equation becomes: "point", "reduce", "view", "iota", or "host"."""
+    """What an equation becomes.
+
+    "point": something for each element. "reduce", "scan": a combination along axes. "view": nothing,
+    a rearrangement that others read in place. "iota": a function of the index. "indexed": elements
+    found by their index. "product": of matrices. "parts": a result written part by part. "scatter":
+    an array changed in places. "host": a call of `impl`.
+    """
     avals = [a.aval for a in (*eqn.invars, *eqn.outvars)]
     if any(a.size == 0 or (a.dtype not in STORED and a.dtype != KEY) for a in avals):
         return "host"
@@ -718,6 +894,10 @@ def _kind(eqn: Eqn) -> str:
         return "iota"
     if isinstance(primitive, DotGeneral):
         return "product" if _is_product(eqn) else "host"
+    if isinstance(primitive, ArgExtremum):
+        return "reduce"
+    if isinstance(primitive, Cumulative):
+        return "scan"
     if isinstance(primitive, Reduction):
         if not primitive.combines_by:
             return "host"
@@ -726,6 +906,10 @@ def _kind(eqn: Eqn) -> str:
         return (
             "point" if _has_form(primitive, tuple([a.aval.dtype for a in eqn.invars])) else "host"
         )
+    if is_scatter(eqn):
+        return "scatter"
+    if _is_in_parts(eqn):
+        return "parts"
     if type(primitive).element_at is not Primitive.element_at:
         return "indexed" if _is_indexed(eqn) else "host"
     if type(primitive).source_index is not Primitive.source_index:
@@ -752,6 +936,14 @@ def _is_product(eqn: Eqn) -> bool:
     assert isinstance(primitive, DotGeneral)
     kinds = {a.aval.dtype for a in (*eqn.invars, *eqn.outvars)}
     return len(kinds) == 1 and kinds <= {FLOAT32, FLOAT64}
+
+
+def _is_in_parts(eqn: Eqn) -> bool:
+    """Whether a result is written part by part, since each element would ask for too many."""
+    primitive = eqn.primitive
+    if isinstance(primitive, Concatenate):
+        return len(eqn.invars) > _MOST_PARTS
+    return isinstance(primitive, Pad) and any(c[2] for c in primitive.padding_config)
 
 
 def _is_indexed(eqn: Eqn) -> bool:

@@ -52,7 +52,7 @@ class Instruction:
     """One operation on elements.
 
     op: a name of `core.scalar`, or "constant", "index", "convert", "bitcast", "select", "fma",
-        "reduce", or "product": the element of a matrix product that the kernel follows on; "load",
+        "reduce", "scan", or "product": the element of a matrix product that the kernel follows on; "load",
         "take" (a number of elements further on), "load_if" (where a condition holds).
         detail: what is loaded; the constant; the index; the reduction's operation.
     axes: a bit for each axis that the value depends on. stage: the first in which it is known.
@@ -287,6 +287,15 @@ class Recorder(IndexedOps[int]):
         axes = operand.axes & ~self.kernel.inner_bits
         return self._add("reduce", operand.dtype, (x,), op, axes, operand.stage + 1)
 
+    def scan(self, op: str, x: int) -> int:
+        """The combination of `x` with all before it along the inner axis, of which there is one.
+
+        op: as of reductions, or "logaddexp".
+        """
+        operand = self.kernel.instructions[x]
+        axes = operand.axes | self.kernel.inner_bits
+        return self._add("scan", operand.dtype, (x,), op, axes, operand.stage)
+
     def product(self, dtype: Dtype) -> int:
         """The result of the contraction whose epilogue this kernel is, at the present row."""
         return self._add("product", dtype, (), None, (1 << len(self.kernel.outer)) - 1, 0)
@@ -297,6 +306,8 @@ class Recorder(IndexedOps[int]):
 
 def identity(op: str, dtype: Dtype) -> Any:
     """What changes nothing when it is combined with another number by `op`."""
+    if op == "logaddexp":
+        return -math.inf
     if op in ("add", "or", "xor"):
         return False if dtype == BOOL else (-0.0 if dtype.kind == "f" else 0)
     if op == "mul":

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import final
 
-from fstensor.compiler.fuse import HostStep, KernelStep, ProductStep, Step
+from fstensor.compiler.fuse import HostStep, NativeStep, ProductStep, Step
 from fstensor.compiler.kernels import LOADS
 from fstensor.core.jaxpr import Var
 
@@ -33,7 +33,7 @@ class Segment:
     n_inputs: how many are read. places: where in the scratch memory the other values lie.
     """
 
-    steps: list[KernelStep | ProductStep]
+    steps: list[NativeStep]
     arguments: list[Var] = field(default_factory=list)
     n_inputs: int = 0
     places: dict[Var, int] = field(default_factory=dict)
@@ -96,7 +96,7 @@ def _lay_out(segment: Segment, inside: set[Var]) -> None:
     for n, step in enumerate(segment.steps):
         dying = [v for v in step.reads if v in live and last[v] == n]
         for w in step.writes:
-            if w not in inside:
+            if w not in inside or w in live:  # or made by the steps before, too
                 continue
             heir = next((v for v in dying if _may_take_over(step, v, w)), None)
             if heir is not None:
@@ -110,7 +110,7 @@ def _lay_out(segment: Segment, inside: set[Var]) -> None:
             del live[v]
 
 
-def _may_take_over(step: KernelStep | ProductStep, old: Var, new: Var) -> bool:
+def _may_take_over(step: NativeStep, old: Var, new: Var) -> bool:
     """Whether a kernel can write `new` over `old`: it reads each element where it then writes."""
     kernel, reads = step.kernel, step.reads
     if isinstance(step, ProductStep):
@@ -118,6 +118,8 @@ def _may_take_over(step: KernelStep | ProductStep, old: Var, new: Var) -> bool:
             return False
         reads = reads[2:]
     if old.aval.dtype.itemsize != new.aval.dtype.itemsize or kernel.inner:
+        return False
+    if size_of(old) < size_of(new):
         return False
     buffers = [*reads, *step.writes]
     place = next(s.access.place for s in kernel.stores if buffers[s.access.buffer] is new)

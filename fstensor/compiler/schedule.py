@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import final
 
-from fstensor.compiler.kernels import LOADS, Kernel, merged
+from fstensor.compiler.kernels import LOADS, Instruction, Kernel, merged
 
 
 @final
@@ -41,7 +41,11 @@ def scheduled(kernel: Kernel, vector_bytes: int) -> Schedule:
     inner = [a for a in range(n_outer, len(sizes)) if sizes[a] != 1]
     if kernel.inner and not inner:
         inner = [len(sizes) - 1]  # a reduction over one element is a loop, too
-    lane = _lane(kernel, outer, inner)
+    in_turn = any(i.op == "scan" for i in kernel.instructions)
+    lane = _lane_of_scans(kernel, outer) if in_turn else _lane(kernel, outer, inner)
+    if lane is None and in_turn:
+        kernel = merged(kernel, outer + inner, len(outer))
+        return Schedule(kernel, len(kernel.sizes) - 1, 1, 1)
     if lane is not None:
         ours = outer if lane in outer else inner
         ours.remove(lane)
@@ -59,17 +63,33 @@ def scheduled(kernel: Kernel, vector_bytes: int) -> Schedule:
 
 def _lane(kernel: Kernel, outer: list[int], inner: list[int]) -> int | None:
     """The axis along which most accesses are contiguous; of the later of equals."""
-    places = [i.detail.place for i in kernel.instructions if i.op in LOADS]
-    places += [s.access.place for s in kernel.stores] * 2  # scattered stores cost more
+    places = [(i.detail.place, _moving(kernel, i)) for i in kernel.instructions if i.op in LOADS]
+    places += [(s.access.place, 0) for s in kernel.stores] * 2  # scattered stores cost more
 
     def merit(a: int) -> tuple[float, int]:
-        steps = [abs(p.strides[a]) for p in places]
+        steps = [2 if moving >> a & 1 else abs(p.strides[a]) for p, moving in places]
         contiguous = sum(1.0 for s in steps if s == 1)
         scattered = sum(1.0 for s in steps if s > 1)
         return (contiguous - 2 * scattered - (1.5 if kernel.sizes[a] < 4 else 0), a)
 
     axes = outer + inner
     return max(axes, key=merit) if axes else None
+
+
+def _moving(kernel: Kernel, load: Instruction) -> int:
+    """A bit for each axis along which a load's place changes in no regular way."""
+    return kernel.instructions[load.args[0]].axes if load.op == "take" else 0
+
+
+def _lane_of_scans(kernel: Kernel, outer: list[int]) -> int | None:
+    """The outer axis along which all accesses are contiguous, for kernels whose inner loop is one
+    step after the other."""
+    loads = [i for i in kernel.instructions if i.op in LOADS]
+    for a in outer:
+        steps = [2 if _moving(kernel, i) >> a & 1 else i.detail.place.strides[a] for i in loads]
+        if all(s.access.place.strides[a] == 1 for s in kernel.stores) and {*steps} <= {0, 1}:
+            return a
+    return None
 
 
 def _element_size(kernel: Kernel, lane: int) -> int:

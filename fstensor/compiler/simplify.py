@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fstensor.compiler.cse import share_equal
+from fstensor.compiler.fills import take_numbers
 from fstensor.compiler.fold import fold_constants
 from fstensor.compiler.identities import drop_identities
 from fstensor.compiler.products import exchange_operands
@@ -21,6 +22,7 @@ PASSES: tuple[Callable[[ClosedJaxpr], ClosedJaxpr], ...] = (
     inline_calls,
     drop_dead,
     fold_constants,
+    take_numbers,
     drop_identities,
     share_equal,
     exchange_operands,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 from typing import Any, final
@@ -10,6 +11,7 @@ from fstensor.array import Array, ArrayLike, lift, normalize_axes, normalize_axi
 from fstensor.core.affine import Index
 from fstensor.core.aval import ShapedArray
 from fstensor.core.primitive import ZERO, Linear, MappedAxis, Primitive, Value, primitive
+from fstensor.core.scalar import INT32, INT64, Elements, IndexedOps, V
 from fstensor.errors import ArgumentError, ShapeError
 from fstensor.ops.families import Structural, check_same_dtype
 from fstensor.ops.index import batch_first
@@ -42,6 +44,24 @@ class Concatenate(Primitive):
 
     def impl(self, xp: Any, *xs: Any) -> Any:
         return xp.concatenate(xs, self.dimension)
+
+    def element_at(self, ops: IndexedOps[V], index: Index, *operands: Elements[V]) -> Any:
+        d = self.dimension
+        sizes = [x.aval.shape[d] for x in operands]
+        starts = [0, *itertools.accumulate(sizes)]
+        dtype = INT32 if starts[-1] < 1 << 31 else INT64
+        here = ops.index(index[d], dtype)
+        behind = [ops.ge(here, ops.constant(s, dtype)) for s in starts[1:-1]]
+        found = None
+        for k in reversed(range(len(operands))):
+            own = [behind[k - 1]] if k > 0 else []
+            own += [ops.not_(behind[k])] if k < len(behind) else []
+            place = (*index[:d], index[d] + -starts[k], *index[d + 1 :])
+            if not own:
+                return operands[k].at(place)
+            part = operands[k].at_if(functools.reduce(ops.and_, own), place)
+            found = part if found is None else ops.select(behind[k], found, part)
+        return found
 
     def jvp(self, primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Any, Any]:
         pushed = filled(tangents, [x.aval for x in primals])

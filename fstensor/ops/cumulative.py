@@ -35,6 +35,8 @@ class Cumulative(Primitive):
     axis: int
     reverse: bool
     takes: ClassVar[Kind] = NUMBER
+    # What elements are combined by in kernels: an operation of `ScalarOps`, or "logaddexp".
+    combines_by: ClassVar[str]
 
     def abstract(self, x: ShapedArray) -> ShapedArray:
         self.takes.check(self.name, x)
@@ -129,6 +131,7 @@ class CumSum(Cumulative):
 
     axis: int
     reverse: bool
+    combines_by = "add"
 
     def accumulate(self, xp: Any, x: Any) -> Any:
         return xp.cumsum(x, self.axis, x.dtype)
@@ -147,6 +150,7 @@ class CumProd(Cumulative):
 
     axis: int
     reverse: bool
+    combines_by = "mul"
 
     def accumulate(self, xp: Any, x: Any) -> Any:
         return xp.cumprod(x, self.axis, x.dtype)
@@ -162,6 +166,7 @@ class CumMax(Cumulative):
 
     axis: int
     reverse: bool
+    combines_by = "max"
     takes = ORDERED
 
     def accumulate(self, xp: Any, x: Any) -> Any:
@@ -178,6 +183,7 @@ class CumMin(Cumulative):
 
     axis: int
     reverse: bool
+    combines_by = "min"
     takes = ORDERED
 
     def accumulate(self, xp: Any, x: Any) -> Any:
@@ -194,6 +200,7 @@ class CumLogSumExp(Cumulative):
 
     axis: int
     reverse: bool
+    combines_by = "logaddexp"
     takes = FLOAT
 
     def accumulate(self, xp: Any, x: Any) -> Any:

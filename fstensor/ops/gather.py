@@ -20,8 +20,10 @@ import numpy as np
 from fstensor import dtypes, ops
 from fstensor.array import Array, ArrayLike, lift
 from fstensor.config import config
+from fstensor.core.affine import Affine, Index
 from fstensor.core.aval import ShapedArray
 from fstensor.core.primitive import MappedAxis, Primitive, Value, primitive
+from fstensor.core.scalar import BOOL, INT64, Elements, IndexedOps, V
 from fstensor.errors import ArgumentError, DtypeError, OptionError, ShapeError
 from fstensor.ops.bounds import checked_columns
 from fstensor.ops.index import as_index
@@ -199,6 +201,52 @@ def boxes(
     return Boxes(numbers, sizes, shape, batch)
 
 
+def box_indices(numbers: GatherDimensionNumbers, index: Index, rank: int) -> tuple[Index, Index]:
+    """For an index of the output: that of its box, and where it lies in the operand's first box.
+
+    The first box is the one that starts at 0. rank: of the operand.
+    """
+    batch = tuple([i for d, i in enumerate(index) if d not in numbers.offset_dims])
+    walked = dict(
+        zip(numbers.operand_batching_dims, numbers.start_indices_batching_dims, strict=True)
+    )
+    windows = iter(numbers.offset_dims)
+    place = []
+    for d in range(rank):
+        if d in walked:
+            place.append(batch[walked[d]])
+        elif d in numbers.collapsed_slice_dims:
+            place.append(Affine(0))
+        else:
+            place.append(index[next(windows)])
+    return batch, tuple(place)
+
+
+def box_start(
+    ops: IndexedOps[V],
+    numbers: GatherDimensionNumbers,
+    sizes: Sequence[int],
+    shape: Sequence[int],
+    batch: Index,
+    indices: Elements[V],
+) -> tuple[list[V | None], V]:
+    """Where a box starts along each axis of the operand, moved inside; and whether it lay inside.
+
+    A start of None is 0.
+    """
+    offsets: list[V | None] = [None] * len(shape)
+    inside = ops.constant(True, BOOL)
+    zero = ops.constant(0, INT64)
+    for k, d in enumerate(numbers.start_index_map):
+        start = ops.convert(indices.at((*batch, Affine(k))), INT64)
+        limit = shape[d] - sizes[d]
+        if limit:
+            offsets[d] = ops.max(zero, ops.min(start, ops.constant(limit, INT64)))
+        here = ops.eq(start, zero if offsets[d] is None else offsets[d])
+        inside = here if k == 0 else ops.and_(inside, here)
+    return offsets, inside
+
+
 def check_numbers(
     what: str,
     numbers: GatherDimensionNumbers,
@@ -318,6 +366,19 @@ class Gather(Primitive):
                 spread = inside.reshape(inside.shape + (1,) * (out.ndim - inside.ndim))
                 out = xp.where(spread, out, xp.asarray(fill).astype(x.dtype))
         return out.transpose(plan.to_output).reshape(plan.output)
+
+    def element_at(self, ops: IndexedOps[V], index: Index, *operands: Elements[V]) -> Any:
+        x, indices = operands
+        numbers = self.dimension_numbers
+        batch, place = box_indices(numbers, index, x.aval.ndim)
+        offsets, inside = box_start(ops, numbers, self.slice_sizes, x.aval.shape, batch, indices)
+        found = x.take(place, offsets)
+        if self.mode is not GatherScatterMode.FILL_OR_DROP:
+            return found
+        dtype = x.aval.dtype
+        fill = default_fill(dtype) if self.fill_value is None else self.fill_value
+        outside = ops.constant(np.asarray(fill).astype(dtype), ops.dtype(found))
+        return ops.select(inside, found, outside)
 
     def jvp(self, primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Any, Any]:
         x, indices = primals

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import functools
 import operator
 from collections.abc import Sequence
 from typing import Any, final
@@ -15,7 +16,7 @@ from fstensor.config import config
 from fstensor.core.affine import Index
 from fstensor.core.aval import ShapedArray
 from fstensor.core.primitive import Linear, MappedAxis, Primitive, Value, primitive
-from fstensor.core.scalar import INT64, Elements, IndexedOps, V
+from fstensor.core.scalar import INT32, INT64, Elements, IndexedOps, V
 from fstensor.errors import ArgumentError, DtypeError, OutOfBoundsError, ShapeError
 from fstensor.ops.bounds import checked_index
 from fstensor.ops.elementwise import add
@@ -171,6 +172,23 @@ class Pad(Primitive):
             for size, (low, high, _) in zip(grown, self.padding_config, strict=True)
         ]
         return out[tuple(cut)]
+
+    def element_at(self, ops: IndexedOps[V], index: Index, *operands: Elements[V]) -> Any:
+        x, value = operands
+        if any(interior for _, _, interior in self.padding_config):
+            return NotImplemented
+        place = tuple([i + -c[0] for i, c in zip(index, self.padding_config, strict=True)])
+        tests = []
+        for i, n, (low, high, _) in zip(place, x.aval.shape, self.padding_config, strict=True):
+            dtype = INT32 if low + n + high < 1 << 31 else INT64
+            if low > 0:
+                tests.append(ops.ge(ops.index(i, dtype), ops.constant(0, dtype)))
+            if high > 0:
+                tests.append(ops.lt(ops.index(i, dtype), ops.constant(n, dtype)))
+        if not tests:
+            return x.at(place)
+        inside = functools.reduce(ops.and_, tests)
+        return ops.select(inside, x.at_if(inside, place), value.at(()))
 
     def jvp(self, primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Any, Any]:
         x, value = primals
@@ -346,8 +364,11 @@ class DynamicSlice(Primitive):
         x, *starts = operands
         offsets: list[V | None] = []
         for d, start in enumerate(starts):
-            first = ops.convert(start.at(()), INT64)
-            last = ops.constant(x.aval.shape[d] - self.slice_sizes[d], INT64)
+            limit = x.aval.shape[d] - self.slice_sizes[d]
+            if limit == 0:
+                offsets.append(None)
+                continue
+            first, last = ops.convert(start.at(()), INT64), ops.constant(limit, INT64)
             offsets.append(ops.max(ops.constant(0, INT64), ops.min(first, last)))
         return x.take(index, offsets)
 

@@ -235,6 +235,8 @@ class ArgExtremum(Reduction):
 
     index_dtype: np.dtype[Any]
     takes = ORDERED
+    # The operation of `ScalarOps` that gives the element whose index it is.
+    seeks: ClassVar[str]
 
     def abstract(self, x: ShapedArray) -> ShapedArray:
         out = super().abstract(x)
@@ -268,6 +270,7 @@ class ArgMax(ArgExtremum):
 
     axes: tuple[int, ...]
     index_dtype: np.dtype[Any]
+    seeks = "max"
 
     def impl(self, xp: Any, x: Any) -> Any:
         return x.argmax(self.axes[0]).astype(self.index_dtype)
@@ -280,6 +283,7 @@ class ArgMin(ArgExtremum):
 
     axes: tuple[int, ...]
     index_dtype: np.dtype[Any]
+    seeks = "min"
 
     def impl(self, xp: Any, x: Any) -> Any:
         return x.argmin(self.axes[0]).astype(self.index_dtype)

@@ -5,6 +5,7 @@ import zlib
 import mpmath as mp
 import numpy as np
 import pytest
+from scipy import special
 
 from fstensor.compiler.elementary import EXPANSIONS
 from fstensor.core.scalar import ELEMENTARY, FLOAT64, ArrayOps
@@ -12,18 +13,19 @@ from fstensor.core.scalar import ELEMENTARY, FLOAT64, ArrayOps
 DTYPES = ["float32", "float64"]
 INF, NAN = math.inf, math.nan
 
-# The largest errors, in units in the last place of the exact result, for float32 and float64.
+# The largest errors, in units in the last place of the exact result, for float32 and float64: those
+# of every 331st float32, and of a million float64, rounded up.
 BOUNDS = {
-    "acos": (1.4, 1.4), "acosh": (2.1, 2.1), "asin": (1.8, 1.9), "asinh": (1.8, 1.8),
-    "atan": (1.2, 1.2), "atan2": (1.3, 1.3), "atanh": (2, 2), "cbrt": (1, 1),
-    "cos": (2.3, 2.3), "cosh": (1.9, 1.9), "erf": (1.6, 1.6), "erfc": (3.6, 3.9),
-    "exp": (1.6, 1.6), "exp2": (1.4, 1.8), "expm1": (1.6, 2), "log": (1, 1),
-    "log1p": (1.5, 1.5), "log2": (2.3, 1.8), "logistic": (2.4, 2.4), "pow": (0.6, 1.4),
-    "rsqrt": (1.5, 1.5), "sin": (2.3, 2.4), "sinh": (1.7, 1.7), "tan": (3, 3),
-    "tanh": (2.3, 2.3),
+    "acos": (1.2, 1.2), "acosh": (2.2, 2.5), "asin": (2.1, 2.1), "asinh": (2, 1.8),
+    "atan": (1.2, 1.2), "atan2": (1.3, 1.4), "atanh": (2.1, 2), "cbrt": (0.9, 0.9),
+    "cos": (2.2, 2.4), "cosh": (2, 1.5), "erf": (1.8, 1.8), "erfc": (3.7, 3.5),
+    "exp": (1.5, 1.5), "exp2": (1.3, 2), "expm1": (1.6, 2.2), "log": (0.9, 0.9),
+    "log1p": (1.7, 1.4), "log2": (2.1, 1.7), "logistic": (2.6, 2.6), "pow": (0.51, 1.5),
+    "rsqrt": (1.5, 1.5), "sin": (2.2, 2.5), "sinh": (1.6, 1.7), "tan": (3.2, 3.5),
+    "tanh": (2.4, 2.5),
 }  # fmt: skip
 # Where the machine cannot multiply and add with one rounding.
-MORE_WITH_TWO_ROUNDINGS = 0.8
+MORE_WITH_TWO_ROUNDINGS = 0.6
 
 EXACT = {
     "acos": mp.acos, "acosh": mp.acosh, "asin": mp.asin, "asinh": mp.asinh, "atan": mp.atan,
@@ -170,6 +172,28 @@ def test_accuracy(name, dtype, more):
     assert found.max() <= BOUNDS[name][dtype == "float64"] + more
 
 
+@pytest.mark.parametrize(
+    ("name", "reference"),
+    [("exp", np.exp), ("expm1", np.expm1), ("log", np.log), ("log1p", np.log1p),
+     ("sin", np.sin), ("cos", np.cos), ("tan", np.tan), ("tanh", np.tanh), ("sinh", np.sinh),
+     ("cosh", np.cosh), ("cbrt", np.cbrt), ("atan", np.arctan), ("asin", np.arcsin),
+     ("acos", np.arccos), ("asinh", np.arcsinh), ("acosh", np.arccosh), ("atanh", np.arctanh),
+     ("erf", special.erf), ("erfc", special.erfc), ("logistic", special.expit)],
+)  # fmt: skip
+def test_float32_of_all_sizes(name, reference):
+    """One float32 of 40000, also NaN and beyond the domain, against float64."""
+    x = np.arange(0, 1 << 32, 40009, np.int64).astype(np.uint32).view(np.float32)
+    with np.errstate(all="ignore"):
+        exact = reference(x.astype(np.float64))
+        rounded = exact.astype(np.float32)
+    results = evaluate(name, x)
+    finite = np.isfinite(rounded)
+    np.testing.assert_array_equal(results[~finite], rounded[~finite])
+    exact = exact[finite]
+    place = np.ldexp(1.0, np.maximum(np.frexp(exact)[1] - 24, -149))
+    assert (abs(results[finite] - exact) / place).max() <= BOUNDS[name][0]
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ["sin", "cos", "tan"])
 def test_angles_next_to_multiples_of_half_pi(name, dtype, more):
@@ -181,7 +205,7 @@ def test_angles_next_to_multiples_of_half_pi(name, dtype, more):
             k = int(mp.floor(mp.ldexp(1 + mp.mpf(rng.random()), int(exponent)) / (mp.pi / 2)))
             found.append(float(np.dtype(dtype).type(float(k * mp.pi / 2))))
     x = np.array(found, dtype)
-    assert errors(name, (x,), evaluate(name, x)).max() <= BOUNDS[name][0] + 0.5 + more
+    assert errors(name, (x,), evaluate(name, x)).max() <= BOUNDS[name][1] + more
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

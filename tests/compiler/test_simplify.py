@@ -87,6 +87,32 @@ def test_arrays_are_not_folded():
     assert names(fold_constants(closed)) == names(closed)
 
 
+def test_broadcast_numbers_are_numbers():
+    def filled(value, shape):
+        return lax.broadcast_in_dim(np.float32(value), shape, ())
+
+    def scaled(x):
+        return x * (filled(3, (1,)) - filled(2, (1,)))
+
+    assert names(simplified(scaled, X)) == []
+
+    def shifted(x):
+        return fnp.maximum(filled(-1, (1,)), x + filled(2, (6,)) * lax.exp(filled(0, (6,))))
+
+    closed = simplified(shifted, X)
+    assert names(closed) == ["add", "max"]
+    assert np.asarray(closed.eqns[0].invars[1].value) == 2
+
+
+def test_broadcast_numbers_stay_where_they_give_the_shape():
+    def f(x):
+        number = lax.broadcast_in_dim(np.float32(2), (4, 1), ())
+        return x[None] + number, number * number, lax.broadcast_in_dim(number, (4, 5, 1), (0, 2))
+
+    closed = simplified(f, X)
+    assert sorted(names(closed)) == ["add", *["broadcast_in_dim"] * 4]
+
+
 def test_folding_divides_by_zero_in_silence():
     closed = simplified(lambda x: x + lax.div(np.float32(1), np.float32(0)), X)
     assert names(closed) == ["add"]

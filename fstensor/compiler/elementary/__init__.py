@@ -1,9 +1,9 @@
 """Elementary functions written in the operations of kernels.
 
 Each function takes the operations and its arguments, values of float32 or float64, and is free of
-branches but for `rarely`. Errors stay below 4 ULP on the whole domain, for most functions below 2,
-also where the machine cannot multiply and add with one rounding. Subnormal numbers, zeros with
-their signs, infinities and NaN come out as C99's Annex F has them.
+branches but for `rarely`. Errors stay below 4 ULP on the whole domain, for most functions below
+2.5, and are about half an ULP larger where the machine cannot multiply and add with one rounding.
+Subnormal numbers, zeros with their signs, infinities and NaN come out as C99's Annex F has them.
 
 Polynomials are minimax fits made for this package by Remez' exchange in 220-bit arithmetic, their
 first coefficients rounded one after the other, each time with the rest fitted anew. Comments give

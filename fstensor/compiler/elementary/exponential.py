@@ -109,7 +109,8 @@ def exp(ops: ScalarOps[V], x: V) -> V:
 def exp_parts(ops: ScalarOps[V], x: V, rest: V | None = None) -> tuple[V, V]:
     """e^r and 2^h with x + rest = 2 h ln 2 + r, where `rest` is small."""
     form = format_of(ops, x)
-    h, bits = nearest_multiple(ops, x, LOG2_E / 2, form.bias)
+    total = x if rest is None else ops.add(x, rest)
+    h, bits = nearest_multiple(ops, total, LOG2_E / 2, form.bias)
     r = subtract_ln2(ops, x, h, 2, rest)
     one = ops.like(1, x)
     q = horner(ops, r, _EXP_SINGLE if form is SINGLE else _EXP_DOUBLE)

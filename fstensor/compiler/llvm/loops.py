@@ -31,7 +31,7 @@ def write_kernel(module: Module, name: str, schedule: Schedule, has_fma: bool = 
     """
     pointers = [f"ptr %p{k}" for k in range(len(schedule.kernel.buffers))]
     f = Function(module, name, [*pointers, "i64 %begin", "i64 %end"])
-    _Writer(f, schedule, has_fma).write()
+    LoopWriter(f, schedule, has_fma).write()
     f.finish()
 
 
@@ -49,16 +49,16 @@ def write_epilogue(
     product: the value of the matrix product there. variables: of all axes; of the last one where
     the first lane is. mask: of the lanes that exist.
     """
-    writer = _Writer(f, Schedule(kernel, len(kernel.outer) - 1, lanes, 1), has_fma)
+    writer = LoopWriter(f, Schedule(kernel, len(kernel.outer) - 1, lanes, 1), has_fma)
     writer.variables = dict(enumerate(variables))
     writer.mask, writer.product = mask, product
-    values: Values = {}
-    for s in kernel.stores:
-        writer._store(s, writer._value(s.value, values, 0, 1), 0)
+    writer.store_all(kernel.stores, {}, 1)
 
 
 @final
-class _Writer:
+class LoopWriter:
+    """Prints what stands in the loops of a schedule; see `write_kernel` and `write_scatter`."""
+
     def __init__(self, f: Function, schedule: Schedule, has_fma: bool) -> None:
         self.kernel: Kernel = schedule.kernel
         self.schedule = schedule
@@ -86,8 +86,8 @@ class _Writer:
                 self._outer(axis + 1, loops)
             return
         self.bases = {}
-        for place in self._places():
-            self._base(place)
+        for place in self.places():
+            self.base(place)
         if not self.schedule.across_rows:
             self._rows({}, 1)
             return
@@ -98,7 +98,7 @@ class _Writer:
             start, stop = "%begin", "%end"
         else:
             start, stop = "0", str(self.kernel.outer[self.schedule.lane])
-        self._lane_loop(start, stop, [], lambda n, carried: self._vectors_of_rows(common, n))
+        self.lane_loop(start, stop, [], lambda n, carried: self._vectors_of_rows(common, n))
 
     def _vectors_of_rows(self, common: Values, unroll: int) -> list[Register]:
         self._rows(dict(common), unroll)
@@ -116,16 +116,13 @@ class _Writer:
             ]
             stores = [s for s in kernel.stores if kernel.stage_of(s) == stage]
             inside = [s for s in stores if kernel.instructions[s.value].axes & inner]
-            for s in stores:
-                if s not in inside:
-                    for u in range(unroll):
-                        self._store(s, self._value(s.value, values, u, unroll), u)
+            self.store_all([s for s in stores if s not in inside], values, unroll)
             if not reduced and not inside:
                 continue
             targets = [kernel.instructions[k].args[0] for k in reduced] + [s.value for s in inside]
             for k in self._row_operands(targets):
                 for u in range(unroll):
-                    self._value(k, values, u, unroll)
+                    self.value(k, values, u, unroll)
             self._inner(values, reduced, inside, unroll)
 
     def _row_operands(self, targets: Sequence[int]) -> list[int]:
@@ -151,8 +148,10 @@ class _Writer:
         kernel, schedule = self.kernel, self.schedule
         first, last = len(kernel.outer), len(kernel.sizes)
         parts = unroll if schedule.across_rows else schedule.unroll
+        targets = [kernel.instructions[k].args[0] for k in reduced] + [s.value for s in stores]
+        scans = self._scans(targets)
         start: list[Register] = []
-        for k in reduced:
+        for k in [*reduced, *scans]:
             i = kernel.instructions[k]
             one = self.ops.constant(identity(i.detail, i.dtype), i.dtype)
             wide = schedule.lanes if not schedule.across_rows or i.axes & self.lane_bit else 1
@@ -161,24 +160,29 @@ class _Writer:
         def body(count: int, carried: list[Register]) -> list[Register]:
             here = dict(values)
             result = list(carried)
+            for n, k in enumerate(scans, len(reduced)):
+                i = kernel.instructions[k]
+                at = slice(n * parts, n * parts + count)
+                xs = [self.value(i.args[0], here, u, count) for u in range(count)]
+                pairs = zip(carried[at], xs, strict=True)
+                result[at] = [self._combined(i.detail, c, x) for c, x in pairs]
+                here[k] = result[at]
             for n, k in enumerate(reduced):
                 i = kernel.instructions[k]
                 for u in range(count):
-                    x = self._value(i.args[0], here, u, count)
+                    x = self.value(i.args[0], here, u, count)
                     at = n * parts + u
                     x = self.ops.spread(x, carried[at].lanes)
                     if self.mask is not None and not schedule.across_rows:
                         existing = Register(self.mask, BOOL, x.lanes)
                         x = self.ops.select(existing, x, start[at])
                     result[at] = self.ops.binary(i.detail, carried[at], x)
-            for s in stores:
-                for u in range(count):
-                    self._store(s, self._value(s.value, here, u, count), u)
+            self.store_all(stores, here, count)
             return result
 
         def nest(axis: int, carried: list[Register]) -> list[Register]:
             if not schedule.across_rows and axis == last - 1:
-                return self._lane_loop("0", str(kernel.sizes[axis]), carried, body)
+                return self.lane_loop("0", str(kernel.sizes[axis]), carried, body)
             if axis == last:
                 return body(unroll, carried)
             typed = [(type_of(c.dtype, c.lanes), c.text) for c in carried]
@@ -195,6 +199,28 @@ class _Writer:
                 values[k] = results
             else:
                 values[k] = [self._across(kernel.instructions[k].detail, results)]
+
+    def _scans(self, targets: Sequence[int]) -> list[int]:
+        """The scans that some values need, each after those that it needs itself."""
+        seen: set[int] = set()
+        todo = list(targets)
+        while todo:
+            k = todo.pop()
+            if k not in seen:
+                seen.add(k)
+                todo += self.kernel.instructions[k].args
+        return [k for k in sorted(seen) if self.kernel.instructions[k].op == "scan"]
+
+    def _combined(self, op: str, total: Register, x: Register) -> Register:
+        ops = self.ops
+        x = ops.spread(x, total.lanes)
+        if op != "logaddexp":
+            return ops.binary(op, total, x)
+        # Equal infinities have no difference.
+        zero = ops.constant(0, x.dtype)
+        gap = ops.select(ops.eq(total, x), zero, ops.abs(ops.sub(total, x)))
+        more = ops.elementary("log1p", ops.elementary("exp", ops.neg(gap)))
+        return ops.add(ops.max(total, x), more)
 
     def _across(self, op: str, parts: list[Register]) -> Register:
         """All lanes of some vectors, combined: by halves, as exact as sums can be."""
@@ -221,7 +247,7 @@ class _Writer:
 
     # Loops of vectors
 
-    def _lane_loop(
+    def lane_loop(
         self,
         start: str,
         stop: str,
@@ -287,9 +313,9 @@ class _Writer:
         """Compute ahead what holds for all vectors of a loop, as far as it is used."""
         for k, i in enumerate(self.kernel.instructions):
             if wanted(i) and i.op != "constant":
-                self._value(k, values, 0, 1)
+                self.value(k, values, 0, 1)
 
-    def _value(self, k: int, values: Values, u: int, unroll: int) -> Register:
+    def value(self, k: int, values: Values, u: int, unroll: int) -> Register:
         """Instruction k for vector u of a round, printed where it is asked for first."""
         known = values.get(k)
         if known is not None:
@@ -308,18 +334,18 @@ class _Writer:
     def _print(self, i: Instruction, values: Values, u: int, unroll: int) -> Register:
         ops = self.ops
         if i.op == "load":
-            return self._load(i.detail, u)
+            return self.load(i.detail, u)
         if i.op == "constant":
             return ops.constant(i.detail, i.dtype)
         if i.op == "index":
             return self._index(i.detail, i.dtype, u)
         if i.op == "product":
             return Register(self.product, i.dtype, self.schedule.lanes)
-        args = [self._value(a, values, u, unroll) for a in i.args]
+        args = [self.value(a, values, u, unroll) for a in i.args]
         if i.op == "take":
-            return self._load(i.detail, u, offset=args[0])
+            return self.load(i.detail, u, offset=args[0])
         if i.op == "load_if":
-            return self._load(i.detail, u, condition=args[0])
+            return self._load_if(i.detail, u, args[0])
         if i.op == "convert":
             return ops.convert(args[0], i.dtype)
         if i.op == "bitcast":
@@ -338,12 +364,12 @@ class _Writer:
 
     # Memory
 
-    def _places(self) -> list[Affine]:
+    def places(self) -> list[Affine]:
         found = [i.detail for i in self.kernel.instructions if i.op == "index"]
         found += [i.detail.place for i in self.kernel.instructions if i.op in LOADS]
         return found + [s.access.place for s in self.kernel.stores]
 
-    def _base(self, place: Affine) -> str:
+    def base(self, place: Affine) -> str:
         """The part of a place that the open outer loops fix."""
         outer = len(self.kernel.outer)
         fixed = [a for a in range(outer) if a in self.variables and a != self.schedule.lane]
@@ -364,7 +390,7 @@ class _Writer:
 
     def _place(self, place: Affine, u: int) -> str:
         """The position of a vector's first element."""
-        total = self._base(place)
+        total = self.base(place)
         lane = self.schedule.lane
         for a in range(len(self.kernel.outer), len(self.kernel.sizes)):
             if a != lane and place.strides[a]:
@@ -410,35 +436,26 @@ class _Writer:
         lane = self.schedule.lane
         return access.place.strides[lane] if lane >= 0 and self.schedule.lanes > 1 else 0
 
-    def _load(
-        self,
-        access: Access,
-        u: int,
-        offset: Register | None = None,
-        condition: Register | None = None,
-    ) -> Register:
-        """Elements from memory, `offset` further on, or where `condition` holds."""
+    def load(self, access: Access, u: int, offset: Register | None = None) -> Register:
+        """Elements from memory, `offset` further on."""
         dtype = self.kernel.buffers[access.buffer]
         kind, aligned, lanes = memory_type(dtype), dtype.alignment, self.schedule.lanes
         stride = self._stride(access)
         scattered = stride not in (0, 1) or (offset is not None and offset.lanes > 1)
-        masked = self._masked(condition, lanes)
-        if stride == 0 and not scattered and condition is None:
+        if stride == 0 and not scattered:
             text = self.f.value(
                 f"load {kind}, ptr {self._pointer(access, u, offset)}, align {aligned}"
             )
             return self._loaded(text, dtype, 1)
-        if lanes == 1 or (stride == 0 and not scattered and condition and condition.lanes == 1):
-            return self._load_one(access, condition)
         vector = f"<{lanes} x {kind}>"
-        if stride == 1 and masked is None and not scattered:
+        if stride == 1 and self.mask is None and not scattered:
             where = self._pointer(access, u, offset)
             text = self.f.value(f"load {vector}, ptr {where}, align {aligned}")
             return self._loaded(text, dtype, lanes)
         of = memory_suffix(dtype, lanes)
         one = "1.0" if dtype.kind == "f" or scalar_type(dtype) == "bfloat" else "1"
         filling = f"{vector} splat ({kind} {one})"
-        mask = masked or "splat (i1 true)"
+        mask = self.mask or "splat (i1 true)"
         if stride == 1 and not scattered:
             where = f"ptr align {aligned} {self._pointer(access, u, offset)}"
             name, kinds = f"llvm.masked.load.{of}.p0", f"ptr, <{lanes} x i1>, {vector}"
@@ -450,30 +467,34 @@ class _Writer:
         text = self.f.value(f"call {vector} @{name}({where}, <{lanes} x i1> {mask}, {filling})")
         return self._loaded(text, dtype, lanes)
 
-    def _masked(self, condition: Register | None, lanes: int) -> str | None:
-        """The lanes to touch; None for all."""
-        if condition is None or lanes == 1:
-            return self.mask
-        wanted = self.ops.spread(condition, lanes)
-        if self.mask is not None:
-            wanted = self.ops.binary("and", wanted, Register(self.mask, BOOL, lanes))
-        return wanted.text
-
-    def _load_one(self, access: Access, condition: Register | None) -> Register:
-        """One element where a condition holds, by a branch around the load."""
-        assert condition is not None
-        dtype = self.kernel.buffers[access.buffer]
+    def _load_if(self, access: Access, u: int, condition: Register) -> Register:
+        """Elements from memory where `condition` holds; nothing is touched where no lane asks."""
+        lanes = self.schedule.lanes if self._stride(access) else 1
+        some = condition.text
+        if condition.lanes > 1:
+            of = f"v{condition.lanes}i1"
+            kind = type_of(BOOL, condition.lanes)
+            self.f.module.declare(f"declare i1 @llvm.vector.reduce.or.{of}({kind})")
+            some = self.f.value(f"call i1 @llvm.vector.reduce.or.{of}({kind} {some})")
+        self.base(access.place)
         there, after, before = self.f.new_block("there"), self.f.new_block("on"), self.f.block
-        self.f.branch_if(condition.text, there, after)
+        self.f.branch_if(some, there, after)
         self.f.enter(there)
-        kind = memory_type(dtype)
-        where = self._pointer(access, 0)
-        text = self.f.value(f"load {kind}, ptr {where}, align {dtype.alignment}")
+        mask = self.mask
+        if lanes > 1 and condition.lanes > 1:
+            wanted = condition
+            if mask is not None:
+                wanted = self.ops.binary("and", wanted, Register(mask, BOOL, lanes))
+            self.mask = wanted.text
+        found = self.load(access, u)
+        self.mask = mask
+        end = self.f.block
         self.f.branch(after)
         self.f.enter(after)
-        other = "1.0" if kind in ("float", "double", "half", "bfloat") else "1"
-        text = self.f.value(f"phi {kind} [{other}, %{before}], [{text}, %{there}]")
-        return self._loaded(text, dtype, 1)
+        other = self.ops.spread(self.ops.constant(1, found.dtype), found.lanes)
+        kind = type_of(found.dtype, found.lanes)
+        text = self.f.value(f"phi {kind} [{other.text}, %{before}], [{found.text}, %{end}]")
+        return found._replace(text=text)
 
     def _loaded(self, text: str, dtype: Dtype, lanes: int) -> Register:
         """A value from memory in the dtype of arithmetic."""
@@ -483,7 +504,17 @@ class _Writer:
             return Register(self.f.value(f"icmp ne {kind} {text}, {zero}"), BOOL, lanes)
         return self.ops.convert(Register(text, dtype, lanes), computed(dtype))
 
-    def _store(self, store: Store, value: Register, u: int) -> None:
+    def store_all(self, stores: Sequence[Store], values: Values, unroll: int) -> None:
+        """Compute everything, and only then write: a result may lie where an operand did."""
+        pairs = [(s, u) for s in stores for u in range(unroll)]
+        ready = [self.value(s.value, values, u, unroll) for s, u in pairs]
+        for (s, u), value in zip(pairs, ready, strict=True):
+            self.store(s, value, u)
+
+    def store(
+        self, store: Store, value: Register, u: int, offset: Register | None = None
+    ) -> None:
+        """Write the elements of vector u, `offset` further on."""
         access = store.access
         dtype, lanes = self.kernel.buffers[access.buffer], self.schedule.lanes
         kind, aligned, stride = memory_type(dtype), dtype.alignment, self._stride(access)
@@ -496,22 +527,22 @@ class _Writer:
             wide = "i8" if value.lanes == 1 else f"<{lanes} x i8>"
             text = self.f.value(f"zext {narrow} {text} to {wide}")
         if stride == 0:
-            self.f.do(f"store {kind} {text}, ptr {self._pointer(access, u)}, align {aligned}")
+            self.f.do(f"store {kind} {text}, ptr {self._pointer(access, u, offset)}, align {aligned}")
             return
         vector = f"<{lanes} x {kind}>"
         if stride == 1 and self.mask is None:
-            self.f.do(f"store {vector} {text}, ptr {self._pointer(access, u)}, align {aligned}")
+            self.f.do(f"store {vector} {text}, ptr {self._pointer(access, u, offset)}, align {aligned}")
             return
         of, mask = memory_suffix(dtype, lanes), self.mask or "splat (i1 true)"
         if stride == 1:
             name, where = (
                 f"llvm.masked.store.{of}.p0",
-                f"ptr align {aligned} {self._pointer(access, u)}",
+                f"ptr align {aligned} {self._pointer(access, u, offset)}",
             )
             kinds = f"{vector}, ptr, <{lanes} x i1>"
         else:
             name = f"llvm.masked.scatter.{of}.v{lanes}p0"
-            where = f"<{lanes} x ptr> align {aligned} {self._pointers(access, u, stride)}"
+            where = f"<{lanes} x ptr> align {aligned} {self._pointers(access, u, stride, offset)}"
             kinds = f"{vector}, <{lanes} x ptr>, <{lanes} x i1>"
         self.f.module.declare(f"declare void @{name}({kinds})")
         self.f.do(f"call void @{name}({vector} {text}, {where}, <{lanes} x i1> {mask})")

@@ -16,12 +16,14 @@ from typing import TypeAlias, final
 
 import numpy as np
 
-from fstensor.compiler.fuse import ProductStep
+from fstensor.compiler.fuse import KernelStep, ProductStep
 from fstensor.compiler.llvm.gemm import workspace_bytes, write_product
 from fstensor.compiler.llvm.loops import write_epilogue, write_kernel
+from fstensor.compiler.llvm.scatter import scatter_lanes, write_scatter
 from fstensor.compiler.llvm.target import Target
 from fstensor.compiler.llvm.text import Function, Module
 from fstensor.compiler.plan import ALIGNMENT, Segment, size_of
+from fstensor.compiler.scatter import ScatterStep
 from fstensor.compiler.schedule import Schedule, scheduled
 from fstensor.core.jaxpr import Var
 
@@ -64,14 +66,17 @@ def write_segment(module: Module, name: str, segment: Segment, target: Target) -
     names: dict[str, str] = {}
     touched: dict[Memory, bool] = {}  # memory since the last barrier; written?
     for step in segment.steps:
+        if isinstance(step, KernelStep) and _is_done(segment, step):
+            continue
         reads = [_memory(segment, v) for v in step.reads]
         writes = [_memory(segment, v) for v in step.writes]
+        waits_for = [] if isinstance(step, KernelStep) and step.continues else writes
         if isinstance(step, ProductStep):
             room = workspace_bytes(step.product, target, 1)
             if room:
                 written.workspace = max(written.workspace, room)
                 writes.append(("workspace", 0, 1))
-        if any(_meet(m, t) for t in touched for m in writes) or any(
+        if any(_meet(m, t) for t in touched for m in waits_for) or any(
             _meet(m, t) for t, is_written in touched.items() if is_written for m in reads
         ):
             module.declare("declare void @fst_barrier(ptr, i64)")
@@ -84,6 +89,8 @@ def write_segment(module: Module, name: str, segment: Segment, target: Target) -
         addresses = [pointers[v] for v in (*step.reads, *step.writes)]
         if isinstance(step, ProductStep):
             shared = _write_product(f, names, name, step, addresses, workspace, target)
+        elif isinstance(step, ScatterStep):
+            shared = _write_scatter(f, names, name, step, addresses, target)
         else:
             schedule = scheduled(step.kernel, target.vector_bytes)
             written.schedules.append(schedule)
@@ -91,6 +98,16 @@ def write_segment(module: Module, name: str, segment: Segment, target: Target) -
         written.shared = written.shared or shared
     f.finish()
     return written
+
+
+def _is_done(segment: Segment, step: KernelStep) -> bool:
+    """Whether a kernel would only copy a value to where it is."""
+    places = [segment.places.get(v) for v in (*step.reads, *step.writes)]
+    if len(places) != 2 or places[0] is None or places[0] != places[1]:
+        return False
+    (store,) = step.kernel.stores
+    value = step.kernel.instructions[store.value]
+    return value.op == "load" and value.detail.place == store.access.place
 
 
 def _write_kernel(
@@ -106,16 +123,45 @@ def _write_kernel(
     if key not in names:
         names[key] = f"{segment}_kernel{len(names)}"
         write_kernel(f.module, names[key], schedule, target.has_fma)
-    shared = schedule.kernel.work >= _WORK_TO_SHARE and schedule.shared > 1
-    arguments = ", ".join(f"ptr {a}" for a in addresses)
-    if not shared:
-        _on_first_thread(f, f"@{names[key]}({arguments}, i64 0, i64 {schedule.shared})")
-        return False
-    total = schedule.shared
     grain = schedule.lanes * schedule.unroll if schedule.lane == 0 else 1
+    is_large = schedule.kernel.work >= _WORK_TO_SHARE
+    return _call_shared(f, names[key], addresses, schedule.shared, grain, is_large)
+
+
+def _call_shared(
+    f: Function, name: str, addresses: Sequence[str], total: int, grain: int, is_large: bool
+) -> bool:
+    """Call a function for parts of `total`, by all threads where it is large enough."""
+    arguments = ", ".join(f"ptr {a}" for a in addresses)
+    if not is_large or total <= 1:
+        _on_first_thread(f, f"@{name}({arguments}, i64 0, i64 {total})")
+        return False
     begin, end = (_bound(f, total, -(-total // grain), grain, n) for n in ("%thread", None))
-    f.do(f"call void @{names[key]}({arguments}, i64 {begin}, i64 {end})")
+    f.do(f"call void @{name}({arguments}, i64 {begin}, i64 {end})")
     return True
+
+
+def _write_scatter(
+    f: Function,
+    names: dict[str, str],
+    segment: str,
+    step: ScatterStep,
+    addresses: Sequence[str],
+    target: Target,
+) -> bool:
+    """A scatter, unless it is there already, and its call."""
+    lanes = scatter_lanes(step, target.vector_bytes)
+    key = str(step)
+    if key not in names:
+        names[key] = f"{segment}_scatter{len(names)}"
+        write_scatter(f.module, names[key], step, lanes, target.has_fma)
+    sizes = step.kernel.outer
+    last = step.shared == len(sizes) - 1
+    # Threads that change neighbouring elements would wait for each other's cache lines.
+    grain = 64 if last else 1
+    total = sizes[step.shared] if step.shared >= 0 else 1
+    is_large = step.kernel.work >= _WORK_TO_SHARE and total >= 2 * grain
+    return _call_shared(f, names[key], addresses, total, grain, is_large)
 
 
 def _write_product(

@@ -167,6 +167,8 @@ class VectorWriter(ScalarOps[Register]):
 
     def binary(self, op: str, x: Register, y: Register) -> Register:
         assert x.dtype == y.dtype, (op, x, y)
+        if op in ("div", "rem") and self._divides_by_floats(x, y):
+            return self._divided(op, x, y)
         x, y = self._together(x, y)
         kind, dtype = type_of(x.dtype, x.lanes), x.dtype
         if op in ("min", "max"):
@@ -193,6 +195,31 @@ class VectorWriter(ScalarOps[Register]):
             }[op]
         )
         return self._result(f"{word} {kind} {x.text}, {y.text}", dtype, x.lanes)
+
+    def _divides_by_floats(self, x: Register, y: Register) -> bool:
+        """Machines do not divide vectors of integers. LLVM knows better ways for constants."""
+        small = x.dtype.kind in "iu" and x.dtype.itemsize <= 4
+        return small and max(x.lanes, y.lanes) > 1 and y.text[0] == "%"
+
+    def _divided(self, op: str, x: Register, y: Register) -> Register:
+        """The quotient or rest of integers below 2^b, exactly, by floats of p > b + 2 bits.
+
+        A quotient x / y that is no integer is below the next one by 1 / y at least, a part in x of
+        it: rounding does not reach it. That holds for (x + 1/2) / y, too, which is no integer and
+        has the same integral part, so that even the inverse of y does, with one rounding more.
+        """
+        floating = FLOAT64 if x.dtype.itemsize == 4 else FLOAT32
+        dividend, divisor = self.convert(x, floating), self.convert(y, floating)
+        if y.lanes == 1:
+            half = self.constant(0.5, floating)
+            if x.dtype.kind == "i":
+                half = self.copysign(half, dividend)
+            inverse = self.div(self.constant(1, floating), divisor)
+            quotient = self.mul(self.add(dividend, half), inverse)
+        else:
+            quotient = self.div(dividend, divisor)
+        whole = self.convert(quotient, x.dtype)
+        return whole if op == "div" else self.sub(x, self.mul(whole, y))
 
     def _extremum(self, op: str, x: Register, y: Register) -> Register:
         kind, dtype = type_of(x.dtype, x.lanes), x.dtype

@@ -1,0 +1,214 @@
+"""Convolutions as sums of products over regular parts of memory: what code is written for.
+
+A convolution whose operand is dilated is several ones whose operands are not: the results at a
+distance that fits the dilation meet the same elements of the kernel, always the same part of it.
+Such a part of the results is a phase. No zeros between the elements are ever multiplied.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import final
+
+from fstensor.compiler.kernels import LOADS, Access, Kernel, Store
+from fstensor.core.affine import Affine
+from fstensor.core.jaxpr import Var
+from fstensor.core.scalar import Dtype
+
+
+@final
+@dataclass(frozen=True)
+class SpatialAxis:
+    """How the window moves along an axis: result p reads p stride + k dilation - low for each k.
+
+    size: of the operand, outside of which there are zeros. places: how many results. lhs, rhs: how
+    far apart neighbours lie in memory.
+    """
+
+    size: int
+    places: int
+    window: int
+    stride: int
+    dilation: int
+    low: int
+    lhs: int
+    rhs: int
+
+    @property
+    def extent(self) -> int:
+        """How many elements of the padded operand are within reach."""
+        if not self.window:
+            return 0
+        return (self.places - 1) * self.stride + (self.window - 1) * self.dilation + 1
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether no padding is read."""
+        return self.low <= 0 and self.extent - self.low <= self.size
+
+
+@final
+@dataclass(frozen=True)
+class Convolution:
+    """The sums over inputs c and places k of lhs[n, c, p stride + k dilation - low] rhs[o, c, k].
+
+    dtype: of the arithmetic. batch, inputs, outputs: the numbers of n, c, o in each of the groups.
+    The other numbers are places in memory, in elements: where an operand begins, and how far apart
+    its groups, batch entries, inputs, outputs are.
+    """
+
+    dtype: Dtype
+    lhs_dtype: Dtype
+    rhs_dtype: Dtype
+    groups: int
+    batch: int
+    inputs: int
+    outputs: int
+    axes: tuple[SpatialAxis, ...]
+    lhs: int
+    lhs_group: int
+    lhs_batch: int
+    lhs_input: int
+    rhs: int
+    rhs_group: int
+    rhs_output: int
+    rhs_input: int
+
+    @property
+    def flops(self) -> int:
+        places = math.prod(a.places * a.window for a in self.axes)
+        return 2 * self.groups * self.batch * self.inputs * self.outputs * places
+
+    def __str__(self) -> str:
+        axes = ", ".join(
+            f"{a.size} to {a.places}: window {a.window} stride {a.stride} dilation {a.dilation} "
+            f"low {a.low} strides {a.lhs} {a.rhs}"
+            for a in self.axes
+        )
+        lhs = f"{self.lhs} + {self.lhs_group} g + {self.lhs_batch} n + {self.lhs_input} c"
+        rhs = f"{self.rhs} + {self.rhs_group} g + {self.rhs_output} o + {self.rhs_input} c"
+        sizes = f"{self.groups} groups, {self.batch} by {self.inputs} to {self.outputs}"
+        dtypes = f"{self.dtype} of {self.lhs_dtype}, {self.rhs_dtype}"
+        return f"{dtypes}, {sizes}, {axes}, lhs {lhs}, rhs {rhs}"
+
+
+@final
+@dataclass(frozen=True)
+class Phase:
+    """Results that are computed together, and the map that they go through on their way to memory.
+
+    The kernel's axes are the batch, the spatial ones in the order of `convolution.axes`, and last
+    the outputs of all groups.
+    """
+
+    convolution: Convolution
+    kernel: Kernel
+
+
+@final
+@dataclass
+class ConvStep:
+    """A convolution with its epilogue. The first two values read are the operands.
+
+    The others are those of the kernel, which is written down for all results; `phases` are the
+    parts of it that are computed.
+    """
+
+    phases: list[Phase]
+    kernel: Kernel
+    reads: list[Var]
+    writes: list[Var]
+
+    @property
+    def flops(self) -> int:
+        return sum(p.convolution.flops for p in self.phases) + self.kernel.flops
+
+    def __str__(self) -> str:
+        lines = [f"convolution {p.convolution}" for p in self.phases]
+        return "\n".join([*lines, str(self.kernel)])
+
+
+@final
+@dataclass(frozen=True)
+class Dilated:
+    """A spatial axis before it falls into phases; `base` is the dilation of the operand."""
+
+    axis: SpatialAxis
+    base: int
+
+    def phases(self) -> Iterator[tuple[int, int, SpatialAxis, int]]:
+        """The first result of each phase and the distance of the others, and the axis.
+
+        Last, the first element of the kernel that takes part.
+        """
+        axis, base = self.axis, self.base
+        common = math.gcd(base, axis.stride)
+        distance = base // common
+        every = base // math.gcd(base, axis.dilation)
+        for first in range(min(distance, axis.places)):
+            places = len(range(first, axis.places, distance))
+
+            def reaches(k: int, first: int = first) -> bool:
+                return (first * axis.stride + k * axis.dilation - axis.low) % base == 0
+
+            found = [k for k in range(min(every, axis.window)) if reaches(k)]
+            start = found[0] if found else 0
+            window = len(range(start, axis.window, every)) if found else 0
+            at = (first * axis.stride + start * axis.dilation - axis.low) // base
+            part = SpatialAxis(
+                axis.size,
+                places,
+                window,
+                axis.stride // common,
+                axis.dilation * every // base,
+                -at if found else 0,
+                axis.lhs,
+                axis.rhs * every,
+            )
+            yield first, distance, part, start * axis.rhs
+
+
+def make_phases(
+    convolution: Convolution, bases: Sequence[int], kernel: Kernel
+) -> Iterator[Phase]:
+    """The phases of a convolution whose operand is dilated by `bases`, and their epilogues.
+
+    kernel: the map of all results, with axes as those of a phase.
+    """
+    axes = [list(Dilated(a, b).phases()) for a, b in zip(convolution.axes, bases, strict=True)]
+    for parts in itertools.product(*axes):
+        part = replace(
+            convolution,
+            axes=tuple([axis for _, _, axis, _ in parts]),
+            rhs=convolution.rhs + sum(offset for _, _, _, offset in parts),
+        )
+        sizes = [kernel.outer[0], *(axis.places for _, _, axis, _ in parts), kernel.outer[-1]]
+        moves = [(0, 1), *((first, distance) for first, distance, _, _ in parts), (0, 1)]
+        yield Phase(part, _moved(kernel, sizes, moves))
+
+
+def _moved(kernel: Kernel, sizes: Sequence[int], moves: Sequence[tuple[int, int]]) -> Kernel:
+    """The part of a map where the index along each axis is (first, distance) of a smaller one's."""
+    if all(move == (0, 1) for move in moves):
+        return kernel
+
+    def moved(place: Affine) -> Affine:
+        pairs = list(zip(place.strides, moves, strict=True))
+        constant = place.constant + sum(s * first for s, (first, _) in pairs)
+        return Affine(constant, tuple([s * distance for s, (_, distance) in pairs]))
+
+    def access(of: Access) -> Access:
+        return Access(of.buffer, moved(of.place))
+
+    result = Kernel(tuple(sizes), (), list(kernel.buffers))
+    for i in kernel.instructions:
+        if i.op in LOADS:
+            i = replace(i, detail=access(i.detail))
+        elif i.op == "index":
+            i = replace(i, detail=moved(i.detail))
+        result.instructions.append(i)
+    result.stores = [Store(access(s.access), s.value) for s in kernel.stores]
+    return result

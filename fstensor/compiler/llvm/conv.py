@@ -1,0 +1,669 @@
+"""Convolutions as LLVM functions, by products of matrices that are never laid out ("implicit GEMM").
+
+`write_convolution` adds three functions of the parameters (ptr %a, ptr %b, <extra parameters>,
+ptr %workspace, i64 %thread, i64 %threads), named NAME.first, NAME.then and NAME.last. All threads of
+a team call one after the other, and wait for each other in between; `stages` says which exist.
+
+Registers hold a tile of results: for some places of the window, vectors of neighbouring outputs.
+For each input and each place in the window a row of the kernel is added to them, times the elements
+that the places meet there, all of which lie at constant distances from the first. Where the window
+reaches over the edge, the operand is copied with zeros around it, an image, or some rows of one, at
+a time. See `conv_plan` for the two orders in which that happens.
+
+What becomes of results is the epilogue's affair, as in `gemm`; it is called with the batch entry,
+the spatial places and the output. The order of additions does not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from math import prod
+from typing import TypeAlias
+
+from fstensor.compiler.convolution import Convolution
+from fstensor.compiler.llvm.conv_plan import (
+    ConvPlan,
+    Level,
+    Piece,
+    offsets,
+    plan_convolution,
+    rounded_up,
+    unrolled_from,
+)
+from fstensor.compiler.llvm.packing import (
+    Source,
+    constant_mask,
+    first_lanes,
+    load,
+    offset,
+    store,
+    widened,
+    write_packing,
+)
+from fstensor.compiler.llvm.target import Target
+from fstensor.compiler.llvm.text import Function, Module
+from fstensor.compiler.llvm.tiles import _multiply_add as multiply_add
+from fstensor.compiler.llvm.vector import suffix, type_of
+
+# Writes what becomes of some neighbouring results: the function, their value, the indices of all
+# axes, the number of lanes, and the mask of those that exist.
+Epilogue: TypeAlias = Callable[[Function, str, list[str], int, str | None], None]
+
+STAGES = ("first", "then", "last")
+
+
+def stages(conv: Convolution, target: Target) -> tuple[str, ...]:
+    """The names of the functions that compute a convolution."""
+    plan = plan_convolution(conv, target)
+    return ("then", "last") if plan.by_inputs else ("first", "then")
+
+
+def room(conv: Convolution, target: Target) -> tuple[int, int]:
+    """Bytes of the workspace: what all threads share, and what each of them needs."""
+    writer = _Writer(Module(), "", conv, target, [], lambda *_: None)
+    return writer.shared_bytes, writer.own_bytes
+
+
+def write_convolution(
+    module: Module,
+    name: str,
+    conv: Convolution,
+    target: Target,
+    extra: Sequence[str],
+    epilogue: Epilogue,
+) -> None:
+    """Add the functions described above, and those they call, `name.*`."""
+    writer = _Writer(module, name, conv, target, extra, epilogue)
+    writer.write_tiles()
+    writer.write_finish()
+    if writer.plan.copies:
+        writer.write_copy()
+    if writer.plan.b_packed:
+        writer.write_packing()
+    if writer.plan.by_inputs:
+        writer.write_sums()
+        writer.write_results()
+    else:
+        writer.write_kernel_copy()
+        writer.write_images()
+
+
+class _Writer:
+    def __init__(
+        self,
+        module: Module,
+        name: str,
+        conv: Convolution,
+        target: Target,
+        extra: Sequence[str],
+        epilogue: Epilogue,
+    ) -> None:
+        self.module, self.name, self.conv, self.target = module, name, conv, target
+        self.extra, self.epilogue = list(extra), epilogue
+        self.plan: ConvPlan = plan_convolution(conv, target)
+        self.dtype = conv.dtype
+        self.lanes = target.lanes(conv.dtype)
+        plan = self.plan
+        self.panels, rest = divmod(conv.outputs, plan.width)
+        self.widths = [plan.width] * bool(self.panels) + [rest] * bool(rest)
+        self.all_panels = self.panels + bool(rest)
+        # The fastest axis of results is cut into tiles of a size, and what remains.
+        self.fastest = plan.rows[0].tile if plan.rows else 1
+        size = plan.rows[0].size if plan.rows else 1
+        self.firsts = [self.fastest] * bool(size // self.fastest)
+        self.firsts += [size % self.fastest] * bool(size % self.fastest)
+        self.tile_rows = prod(r.tile for r in plan.rows)
+        self.tiles = prod(-(-r.size // r.tile) for r in plan.rows)
+        line = 64 // self.dtype.itemsize
+        self.sums_size = rounded_up(self.tile_rows * plan.b_row, line)
+        self.panel_size = rounded_up(rounded_up(plan.depth, self.lanes) * plan.b_row, line)
+        copy = rounded_up(plan.copy_size * plan.images + 2 * self.lanes, line)
+        self.copy_room = copy if plan.copies else 0
+        packed = (self.panel_size * self.all_panels + line) * plan.b_packed
+        shared, own = packed * conv.groups, self.sums_size + self.copy_room
+        if plan.by_inputs:
+            shared = conv.groups * plan.chunks * self.all_panels * self.tiles * self.sums_size
+            own = packed + self.copy_room
+        self.own = rounded_up(own, line)
+        self.shared = rounded_up(shared, line)
+        self.shared_bytes = self.shared * self.dtype.itemsize
+        self.own_bytes = self.own * self.dtype.itemsize
+        self.batch_axes = 1 + len(conv.axes)
+
+    def _pieces(self, width: int) -> tuple[Piece, ...]:
+        return self.plan.pieces(width, self.lanes, 16 // self.dtype.itemsize)
+
+    def _parameters(self) -> list[str]:
+        shared = ["ptr %workspace", "i64 %thread", "i64 %threads"]
+        return ["ptr %a", "ptr %b", *self.extra, *shared]
+
+    def _own_room(self, fn: Function) -> str:
+        start = offset(fn, "%workspace", self.dtype, str(self.shared))
+        return offset(fn, start, self.dtype, "%thread", self.own)
+
+    # Tiles
+
+    def write_tiles(self) -> None:
+        """A function for each size: %sums of what %a and %b meet, added to those there if so."""
+        for width in self.widths:
+            for first in self.firsts:
+                parameters = ["ptr noalias %a", "ptr noalias %b", "ptr noalias %sums"]
+                parameters += ["i1 %resume"] * self.plan.by_inputs
+                fn = Function(self.module, f"{self.name}.tile{first}x{width}", parameters)
+                self._write_tile(fn, self._pieces(width), offsets(self.plan.rows, first))
+                fn.finish()
+
+    def _write_tile(self, fn: Function, pieces: Sequence[Piece], rows: Sequence[int]) -> None:
+        places = [(r * self.plan.b_row + p.at, p) for r in range(len(rows)) for p in pieces]
+        kinds = [type_of(self.dtype, p.lanes) for _, p in places]
+        sums = ["zeroinitializer"] * len(places)
+        if self.plan.by_inputs:
+            before, resume, start = fn.block, fn.new_block("resume"), fn.new_block("start")
+            fn.branch_if("%resume", resume, start)
+            fn.enter(resume)
+            stored = [
+                load(fn, offset(fn, "%sums", self.dtype, str(at)), self.dtype, p.lanes)
+                for at, p in places
+            ]
+            fn.branch(start)
+            fn.enter(start)
+            pairs = zip(kinds, stored, strict=True)
+            sums = [
+                fn.value(f"phi {k} [zeroinitializer, %{before}], [{x}, %{resume}]")
+                for k, x in pairs
+            ]
+        levels = self.plan.levels
+        written_out = unrolled_from(levels, len(places))
+        sums = self._nest(fn, levels, written_out, ("%a", "%b"), sums, (pieces, rows))
+        for (at, p), x in zip(places, sums, strict=True):
+            store(fn, x, offset(fn, "%sums", self.dtype, str(at)), self.dtype, p.lanes)
+
+    def _nest(
+        self,
+        fn: Function,
+        levels: tuple[Level, ...],
+        loops: int,
+        pointers: tuple[str, str],
+        sums: list[str],
+        tile: tuple[Sequence[Piece], Sequence[int]],
+    ) -> list[str]:
+        """The sums, with the products of some levels added; the first `loops` are loops."""
+        a, b = pointers
+        if not levels:
+            return self._step(fn, a, b, sums, *tile)
+        level, rest = levels[0], levels[1:]
+        if loops <= 0:
+            for k in range(level.size):
+                near = offset(fn, a, self.dtype, "1", k * level.a) if k else a
+                far = offset(fn, b, self.dtype, "1", k * level.b) if k else b
+                sums = self._nest(fn, rest, 0, (near, far), sums, tile)
+            return sums
+        pieces, rows = tile
+        kinds = [type_of(self.dtype, p.lanes) for _ in rows for p in pieces]
+        carried = [("ptr", a), ("ptr", b), *zip(kinds, sums, strict=True)]
+        with fn.carrying("0", str(level.size), "1", carried) as (_, now, following):
+            following[2:] = self._nest(fn, rest, loops - 1, (now[0], now[1]), now[2:], tile)
+            following[0] = offset(fn, now[0], self.dtype, "1", level.a)
+            following[1] = offset(fn, now[1], self.dtype, "1", level.b)
+        return following[2:]
+
+    def _step(
+        self,
+        fn: Function,
+        a: str,
+        b: str,
+        sums: Sequence[str],
+        pieces: Sequence[Piece],
+        rows: Sequence[int],
+    ) -> list[str]:
+        dtype, widest = self.dtype, pieces[0].lanes
+        factors = []
+        for p in pieces:
+            partial = p.valid < p.lanes and not self.plan.b_packed
+            mask = constant_mask(p.lanes, p.valid) if partial else None
+            factors.append(load(fn, offset(fn, b, dtype, str(p.at)), dtype, p.lanes, mask))
+        result: list[str] = []
+        whole, element = type_of(dtype, widest), type_of(dtype, 1)
+        for r in rows:
+            x = load(fn, offset(fn, a, dtype, "1", r) if r else a, dtype, 1)
+            one = fn.value(f"insertelement {whole} poison, {element} {x}, i64 0")
+            x = fn.value(
+                f"shufflevector {whole} {one}, {whole} poison, <{widest} x i32> zeroinitializer"
+            )
+            for p, y in zip(pieces, factors, strict=True):
+                kind, part = type_of(dtype, p.lanes), x
+                if p.lanes < widest:
+                    which = ", ".join(f"i32 {k}" for k in range(p.lanes))
+                    part = fn.value(
+                        f"shufflevector {whole} {x}, {whole} poison, <{p.lanes} x i32> <{which}>"
+                    )
+                total = sums[len(result)]
+                name = suffix(dtype, p.lanes)
+                result.append(multiply_add(fn, kind, name, self.target, part, y, total))
+        return result
+
+    def _tile(self, fn: Function, first: str, panel: str) -> str:
+        """The function for a tile with `first` rows along the fastest axis, for a panel."""
+        names = [
+            self._of_rows(fn, first, "ptr", [f"@{self.name}.tile{r}x{w}" for r in self.firsts])
+            for w in self.widths
+        ]
+        return self._of_panel(fn, panel, names)
+
+    def _of_rows(self, fn: Function, at: str, kind: str, options: Sequence[str]) -> str:
+        """The first option for whole tiles along the fastest axis, the other for the rest."""
+        if len(options) == 1:
+            return options[0]
+        whole = self.plan.rows[0].size // self.fastest * self.fastest
+        inside = fn.value(f"icmp slt i64 {at}, {whole}")
+        return fn.value(f"select i1 {inside}, {kind} {options[0]}, {kind} {options[1]}")
+
+    def _of_panel(self, fn: Function, panel: str, options: Sequence[str]) -> str:
+        if len(options) == 1:
+            return options[0]
+        inside = fn.value(f"icmp slt i64 {panel}, {self.panels}")
+        return fn.value(f"select i1 {inside}, ptr {options[0]}, ptr {options[1]}")
+
+    # Results
+
+    def write_finish(self) -> None:
+        """Functions that hand the sums of a tile, row by row, to the epilogue."""
+        names = ["%n", *(f"%at{i}" for i in range(len(self.conv.axes)))]
+        indices = [f"i64 {n}" for n in names]
+        for width in self.widths:
+            parameters = ["ptr %sums", "i64 %count", *indices, "i64 %output", *self.extra]
+            fn = Function(self.module, f"{self.name}.finish{width}", parameters)
+            index = list(names)
+            with ExitStack() as stack:
+                number = "0"
+                for n, row in reversed(list(enumerate(self.plan.rows))):
+                    if n and row.tile == 1:
+                        continue
+                    size = str(row.tile) if n else "%count"
+                    i = stack.enter_context(fn.loop("0", size))
+                    axis = row.axis + 1
+                    index[axis] = fn.value(f"add nsw i64 {index[axis]}, {i}")
+                    if number != "0":
+                        number = fn.value(f"mul nsw i64 {number}, {size}")
+                        number = fn.value(f"add nsw i64 {number}, {i}")
+                    else:
+                        number = i
+                line = offset(fn, "%sums", self.dtype, number, self.plan.b_row)
+                for p in self._pieces(width):
+                    address = offset(fn, line, self.dtype, str(p.at))
+                    acc = load(fn, address, self.dtype, p.lanes)
+                    at = fn.value(f"add nsw i64 %output, {p.at}") if p.at else "%output"
+                    mask = constant_mask(p.lanes, p.valid) if p.valid < p.lanes else None
+                    self.epilogue(fn, acc, [*index, at], p.lanes, mask)
+            fn.finish()
+
+    def _finish(
+        self, fn: Function, sums: str, first: str, index: Sequence[str], group: str, panel: str
+    ) -> None:
+        """Call that function for a tile that begins at an index."""
+        name = self._of_panel(fn, panel, [f"@{self.name}.finish{w}" for w in self.widths])
+        count = self._of_rows(fn, first, "i64", [str(r) for r in self.firsts])
+        output = fn.value(f"mul nsw i64 {panel}, {self.plan.width}")
+        before = fn.value(f"mul nsw i64 {group}, {self.conv.outputs}")
+        output = fn.value(f"add nsw i64 {output}, {before}")
+        numbers = [f"i64 {i}" for i in (*index, output)]
+        arguments = ", ".join([f"ptr {sums}", f"i64 {count}", *numbers, *self.extra])
+        fn.do(f"call void {name}({arguments})")
+
+    # Copies
+
+    def write_copy(self) -> None:
+        """`(ptr %from, ptr %to, i64 %start)`: the part of an image that a band needs.
+
+        %from is the image's first element, %start the first row of the padded image. The copy has
+        zeros where the padded image has them.
+        """
+        name = f"{self.name}.copy"
+        fn = Function(self.module, name, ["ptr noalias %from", "ptr noalias %to", "i64 %start"])
+        self._copy_axis(fn, 0, "%from", "%to")
+        fn.finish()
+
+    def _copy_axis(self, fn: Function, number: int, near: str, far: str) -> None:
+        copies = self.plan.copies
+        axis = copies[number]
+        source = Source(self.conv.lhs_dtype, self.dtype, axis.source, 1)
+        # The elements from `first` up to `last` of the copy are there.
+        if axis.axis == 0 and not self.plan.by_inputs:
+            low = fn.value(f"sub nsw i64 {axis.low}, %start")
+            first = self._clamped(fn, low, axis.extent)
+            last = self._clamped(fn, fn.value(f"add nsw i64 {low}, {axis.size}"), axis.extent)
+            skipped = fn.value(f"sub nsw i64 {first}, {low}")
+        else:
+            start = min(max(axis.low, 0), axis.extent)
+            stop = min(max(axis.low + axis.size, start), axis.extent)
+            first, last, skipped = str(start), str(stop), str(start - axis.low)
+        near = offset(fn, near, source.memory, skipped, axis.source)
+        # Axes that follow each other without a gap in both are copied in one go.
+        step, at = axis.target, number + 1
+        whole = axis.source == axis.target and all(
+            c.source == c.target and c.low == 0 and c.size == c.extent and c.axis
+            for c in copies[at:]
+        )
+        self._zeros(fn, far, "0", first, step)
+        begin = offset(fn, far, self.dtype, first, step)
+        count = self._times(fn, self._minus(fn, last, first), step)
+        if whole:
+            self._copy_run(fn, near, begin, count, source)
+        elif at == len(copies):
+            with fn.loop("0", count) as i:
+                x = load(fn, offset(fn, near, source.memory, i, axis.source), source.memory, 1)
+                to = offset(fn, begin, self.dtype, i)
+                store(fn, widened(fn, x, source, 1), to, self.dtype, 1)
+        else:
+            with fn.loop(first, last) as i:
+                behind = self._minus(fn, i, first)
+                row = offset(fn, near, source.memory, behind, axis.source)
+                self._copy_axis(fn, at, row, offset(fn, far, self.dtype, i, step))
+        self._zeros(fn, far, last, str(axis.extent), step)
+
+    def _clamped(self, fn: Function, x: str, most: int) -> str:
+        self.module.declare("declare i64 @llvm.smin.i64(i64, i64)")
+        self.module.declare("declare i64 @llvm.smax.i64(i64, i64)")
+        x = fn.value(f"call i64 @llvm.smax.i64(i64 {x}, i64 0)")
+        return fn.value(f"call i64 @llvm.smin.i64(i64 {x}, i64 {most})")
+
+    def _minus(self, fn: Function, x: str, y: str) -> str:
+        if x.isdecimal() and y.isdecimal():
+            return str(int(x) - int(y))
+        return x if y == "0" else fn.value(f"sub nsw i64 {x}, {y}")
+
+    def _times(self, fn: Function, x: str, by: int) -> str:
+        if x.isdecimal():
+            return str(int(x) * by)
+        return x if by == 1 else fn.value(f"mul nsw i64 {x}, {by}")
+
+    def _zeros(self, fn: Function, to: str, start: str, stop: str, step: int) -> None:
+        """Zeros from one index up to another of an axis of a copy."""
+        count = self._times(fn, self._minus(fn, stop, start), step)
+        if count == "0":
+            return
+        to = offset(fn, to, self.dtype, start, step)
+        self._in_vectors(
+            fn, count, lambda i, lanes, mask: self._store(
+                fn, "zeroinitializer", offset(fn, to, self.dtype, i), lanes, mask
+            )
+        )  # fmt: skip
+
+    def _copy_run(self, fn: Function, near: str, far: str, count: str, source: Source) -> None:
+        def some(i: str, lanes: int, mask: str | None) -> None:
+            x = load(fn, offset(fn, near, source.memory, i), source.memory, lanes, mask)
+            x = widened(fn, x, source, lanes)
+            self._store(fn, x, offset(fn, far, self.dtype, i), lanes, mask)
+
+        self._in_vectors(fn, count, some)
+
+    def _in_vectors(
+        self, fn: Function, count: str, body: Callable[[str, int, str | None], None]
+    ) -> None:
+        """Whole vectors, then what remains, with a mask."""
+        lanes = self.lanes
+        if count.isdecimal():
+            number = int(count)
+            whole = number // lanes * lanes
+            if whole:
+                with fn.loop("0", str(whole), str(lanes)) as i:
+                    body(i, lanes, None)
+            if number > whole:
+                body(str(whole), lanes, constant_mask(lanes, number - whole))
+            return
+        whole_rounds = fn.value(f"and i64 {count}, {-lanes}")
+        with fn.loop("0", whole_rounds, str(lanes)) as i:
+            body(i, lanes, None)
+        rest = fn.value(f"sub nsw i64 {count}, {whole_rounds}")
+        body(whole_rounds, lanes, first_lanes(fn, lanes, rest))
+
+    def _store(self, fn: Function, x: str, to: str, lanes: int, mask: str | None) -> None:
+        if mask is None:
+            store(fn, x, to, self.dtype, lanes)
+            return
+        kind, bits = type_of(self.dtype, lanes), f"<{lanes} x i1>"
+        name = f"llvm.masked.store.{suffix(self.dtype, lanes)}.p0"
+        self.module.declare(f"declare void @{name}({kind}, ptr, {bits})")
+        size = self.dtype.itemsize
+        fn.do(f"call void @{name}({kind} {x}, ptr align {size} {to}, {bits} {mask})")
+
+    def write_packing(self) -> None:
+        """For each width `(ptr %from, ptr %to, i64 %panels)`: panels of the kernel."""
+        conv, plan = self.conv, self.plan
+        levels = list(plan.packing)
+        inner, k_stride = levels.pop() if levels else (1, 1)
+        while levels and levels[-1][1] == inner * k_stride:
+            inner *= levels.pop()[0]
+        if inner == 1:
+            k_stride = 1
+        source = Source(conv.rhs_dtype, self.dtype, k_stride, conv.rhs_output)
+        if conv.outputs == 1:
+            source = Source(conv.rhs_dtype, self.dtype, k_stride, 1)
+        for width in self.widths:
+            name = f"{self.name}.panel{width}"
+            row = plan.b_row
+            write_packing(
+                self.module, name, source, width, row, self.panel_size, self.lanes
+            )
+            parameters = ["ptr %from", "ptr %to", "i64 %panels"]
+            fn = Function(self.module, f"{self.name}.pack{width}", parameters)
+            near, far, step = "%from", "%to", row * inner
+            steps = []
+            for size, _ in reversed(levels):
+                steps.insert(0, step)
+                step *= size
+            with ExitStack() as stack:
+                for (size, stride), to in zip(levels, steps, strict=True):
+                    i = stack.enter_context(fn.loop("0", str(size)))
+                    near = offset(fn, near, conv.rhs_dtype, i, stride)
+                    far = offset(fn, far, self.dtype, i, to)
+                if plan.depth:
+                    arguments = f"ptr {near}, ptr {far}, i64 {inner}, i64 %panels"
+                    fn.do(f"call void @{name}({arguments})")
+            fn.finish()
+
+    def _pack(self, fn: Function, near: str, far: str, panel: str) -> None:
+        """Copy one panel of the kernel."""
+        name = self._of_panel(fn, panel, [f"@{self.name}.pack{w}" for w in self.widths])
+        near = offset(fn, near, self.conv.rhs_dtype, panel, self.plan.width * self.conv.rhs_output)
+        fn.do(f"call void {name}(ptr {near}, ptr {far}, i64 1)")
+
+    def _share(self, fn: Function, units: int) -> tuple[str, str]:
+        """The part of some units that belongs to this thread."""
+        start = fn.value(f"mul nsw i64 %thread, {units}")
+        stop = fn.value(f"add nsw i64 {start}, {units}")
+        start = fn.value(f"udiv i64 {start}, %threads")
+        return start, fn.value(f"udiv i64 {stop}, %threads")
+
+    def _split(self, fn: Function, number: str, sizes: Sequence[int]) -> list[str]:
+        """The indices that a number stands for, the last running fastest."""
+        found: list[str] = []
+        for k, size in enumerate(reversed(sizes)):
+            last = k == len(sizes) - 1
+            found.insert(0, number if last else fn.value(f"urem i64 {number}, {size}"))
+            if not last:
+                number = fn.value(f"udiv i64 {number}, {size}")
+        return found
+
+    # By images
+
+    def write_kernel_copy(self) -> None:
+        """The kernel in panels, for all threads."""
+        fn = Function(self.module, f"{self.name}.first", self._parameters())
+        start, stop = self._share(fn, self.conv.groups * self.all_panels)
+        with fn.loop(start, stop) as number:
+            group, panel = self._split(fn, number, [self.conv.groups, self.all_panels])
+            near = offset(fn, "%b", self.conv.rhs_dtype, group, self.conv.rhs_group)
+            far = offset(fn, "%workspace", self.dtype, number, self.panel_size)
+            self._pack(fn, near, far, panel)
+        fn.finish()
+
+    def write_images(self) -> None:
+        """A thread's share of images, or of bands of them."""
+        conv, plan = self.conv, self.plan
+        fn = Function(self.module, f"{self.name}.then", self._parameters())
+        own = self._own_room(fn)
+        copy = offset(fn, own, self.dtype, str(self.sums_size))
+        first_axis = conv.axes[0]
+        bands = -(-first_axis.places // plan.band)
+        sizes = [conv.groups, conv.batch // plan.images, bands]
+        start, stop = self._share(fn, prod(sizes))
+        with fn.loop(start, stop) as number:
+            group, image, band = self._split(fn, number, sizes)
+            n = fn.value(f"mul nsw i64 {image}, {plan.images}")
+            at = fn.value(f"mul nsw i64 {band}, {plan.band}")
+            a = offset(fn, "%a", conv.lhs_dtype, group, conv.lhs_group)
+            a = offset(fn, a, conv.lhs_dtype, n, conv.lhs_batch)
+            row = fn.value(f"mul nsw i64 {at}, {first_axis.stride}")
+            if plan.copies:
+                with fn.loop("0", str(plan.images)) as i:
+                    near = offset(fn, a, conv.lhs_dtype, i, conv.lhs_batch)
+                    far = offset(fn, copy, self.dtype, i, plan.copy_size)
+                    fn.do(f"call void @{self.name}.copy(ptr {near}, ptr {far}, i64 {row})")
+                a = copy
+            else:
+                a = self._past_padding(fn, a)
+                a = offset(fn, a, self.dtype, row, first_axis.lhs)
+            left = fn.value(f"sub nsw i64 {first_axis.places}, {at}")
+            count = self._clamped(fn, left, plan.band)
+            with fn.loop("0", str(self.all_panels)) as panel:
+                b = fn.value(f"mul nsw i64 {group}, {self.all_panels}")
+                b = fn.value(f"add nsw i64 {b}, {panel}")
+                b = offset(fn, "%workspace", self.dtype, b, self.panel_size)
+                self._write_rows(fn, (a, b, own), (group, n, at, count), panel)
+        fn.finish()
+
+    def _past_padding(self, fn: Function, a: str) -> str:
+        """Where the first window begins in the operand itself."""
+        skipped = sum(-axis.low * axis.lhs for axis in self.conv.axes)
+        return offset(fn, a, self.dtype, "1", skipped) if skipped else a
+
+    def _write_rows(
+        self,
+        fn: Function,
+        pointers: tuple[str, str, str],
+        position: tuple[str, str, str, str],
+        panel: str,
+    ) -> None:
+        """All tiles of a band, for a panel of outputs."""
+        a, b, sums = pointers
+        group, n, at, count = position
+        index = [n] + ["0"] * len(self.conv.axes)
+        index[1] = at
+        first = "0"
+        with ExitStack() as stack:
+            for number, row in reversed(list(enumerate(self.plan.rows))):
+                size = count if row.axis == 0 else str(row.size)
+                i = stack.enter_context(fn.loop("0", size, str(row.tile)))
+                a = offset(fn, a, self.dtype, i, row.stride)
+                axis = row.axis + 1
+                if index[axis] == "0":
+                    index[axis] = i
+                else:
+                    index[axis] = fn.value(f"add nsw i64 {index[axis]}, {i}")
+                if number == 0:
+                    first = index[axis] if row.axis == 0 else i
+            tile = self._tile(fn, first, panel)
+            fn.do(f"call void {tile}(ptr {a}, ptr {b}, ptr {sums})")
+            self._finish(fn, sums, first, index, group, panel)
+
+    # By inputs
+
+    def write_sums(self) -> None:
+        """A thread's share of all tiles, for one input after the other."""
+        conv, plan = self.conv, self.plan
+        fn = Function(self.module, f"{self.name}.then", self._parameters())
+        own = self._own_room(fn)
+        packed = offset(fn, own, self.dtype, str(self.copy_room))
+        tiles = self.all_panels * self.tiles
+        start, stop = self._share(fn, conv.groups * plan.chunks * tiles)
+        first = fn.value(f"udiv i64 {start}, {tiles}")
+        last = fn.value(f"add nsw i64 {stop}, {tiles - 1}")
+        last = fn.value(f"udiv i64 {last}, {tiles}")
+        chunk_size = -(-conv.inputs // plan.chunks)
+        with fn.loop(first, last) as part:
+            group, chunk = self._split(fn, part, [conv.groups, plan.chunks])
+            before = fn.value(f"mul nsw i64 {part}, {tiles}")
+            low = self._clamped(fn, fn.value(f"sub nsw i64 {start}, {before}"), tiles)
+            high = self._clamped(fn, fn.value(f"sub nsw i64 {stop}, {before}"), tiles)
+            sums = offset(fn, "%workspace", self.dtype, before, self.sums_size)
+            begin = fn.value(f"mul nsw i64 {chunk}, {chunk_size}")
+            end = fn.value(f"add nsw i64 {begin}, {chunk_size}")
+            end = self._clamped(fn, end, conv.inputs)
+            a = offset(fn, "%a", conv.lhs_dtype, group, conv.lhs_group)
+            b = offset(fn, "%b", conv.rhs_dtype, group, conv.rhs_group)
+            with fn.loop(begin, end) as c:
+                near = offset(fn, a, conv.lhs_dtype, c, conv.lhs_input)
+                far = offset(fn, b, conv.rhs_dtype, c, conv.rhs_input)
+                if plan.copies:
+                    fn.do(f"call void @{self.name}.copy(ptr {near}, ptr {own}, i64 0)")
+                    near = own
+                else:
+                    near = self._past_padding(fn, near)
+                if plan.b_packed:
+                    with fn.loop("0", str(self.all_panels)) as panel:
+                        to = offset(fn, packed, self.dtype, panel, self.panel_size)
+                        self._pack(fn, far, to, panel)
+                    far = packed
+                resume = fn.value(f"icmp sgt i64 {c}, {begin}")
+                with fn.loop(low, high) as number:
+                    index, panel = self._tile_index(fn, number)
+                    self._add_tile(fn, (near, far, sums), (number, panel, index), resume)
+        fn.finish()
+
+    def _tile_index(self, fn: Function, number: str) -> tuple[list[str], str]:
+        """Where a tile begins along each of the rows, from the fastest on, and its panel."""
+        counts = [-(-r.size // r.tile) for r in reversed(self.plan.rows)]
+        panel, *found = self._split(fn, number, [self.all_panels, *counts])
+        pairs = zip(reversed(found), self.plan.rows, strict=True)
+        return [self._times(fn, i, r.tile) for i, r in pairs], panel
+
+    def _add_tile(
+        self,
+        fn: Function,
+        pointers: tuple[str, str, str],
+        which: tuple[str, str, list[str]],
+        resume: str,
+    ) -> None:
+        a, b, sums = pointers
+        number, panel, index = which
+        for i, row in zip(index, self.plan.rows, strict=True):
+            a = offset(fn, a, self.dtype, i, row.stride)
+        size = self.panel_size if self.plan.b_packed else self.plan.width
+        b = offset(fn, b, self.dtype, panel, size)
+        to = offset(fn, sums, self.dtype, number, self.sums_size)
+        tile = self._tile(fn, index[0] if index else "0", panel)
+        fn.do(f"call void {tile}(ptr {a}, ptr {b}, ptr {to}, i1 {resume})")
+
+    def write_results(self) -> None:
+        """A thread's share of the tiles: their sums of all chunks, handed to the epilogue."""
+        conv, plan = self.conv, self.plan
+        fn = Function(self.module, f"{self.name}.last", self._parameters())
+        tiles = self.all_panels * self.tiles
+        start, stop = self._share(fn, conv.groups * tiles)
+        chunk_size = tiles * self.sums_size
+        with fn.loop(start, stop) as unit:
+            group, number = self._split(fn, unit, [conv.groups, tiles])
+            sums = offset(fn, "%workspace", self.dtype, group, plan.chunks * chunk_size)
+            sums = offset(fn, sums, self.dtype, number, self.sums_size)
+            if plan.chunks > 1:
+                self._add_chunks(fn, sums, chunk_size)
+            place, panel = self._tile_index(fn, number)
+            index = ["0"] * self.batch_axes
+            for i, row in zip(place, plan.rows, strict=True):
+                index[row.axis + 1] = i
+            self._finish(fn, sums, place[0] if place else "0", index, group, panel)
+        fn.finish()
+
+    def _add_chunks(self, fn: Function, sums: str, chunk_size: int) -> None:
+        """Add what the other chunks have to the sums of the first, in order."""
+        kind = type_of(self.dtype, self.lanes)
+        with fn.loop("0", str(self.sums_size), str(self.lanes)) as i:
+            at = offset(fn, sums, self.dtype, i)
+            total = load(fn, at, self.dtype, self.lanes)
+            with fn.carrying("1", str(self.plan.chunks), "1", [(kind, total)]) as (n, now, then):
+                more = offset(fn, at, self.dtype, n, chunk_size)
+                x = load(fn, more, self.dtype, self.lanes)
+                then[0] = fn.value(f"fadd {kind} {now[0]}, {x}")
+            store(fn, then[0], at, self.dtype, self.lanes)
