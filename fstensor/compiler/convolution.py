@@ -171,9 +171,7 @@ class Dilated:
             yield first, distance, part, start * axis.rhs
 
 
-def make_phases(
-    convolution: Convolution, bases: Sequence[int], kernel: Kernel
-) -> Iterator[Phase]:
+def make_phases(convolution: Convolution, bases: Sequence[int], kernel: Kernel) -> Iterator[Phase]:
     """The phases of a convolution whose operand is dilated by `bases`, and their epilogues.
 
     kernel: the map of all results, with axes as those of a phase.

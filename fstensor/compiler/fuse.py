@@ -46,6 +46,7 @@ from fstensor.ops.families import PerElement
 from fstensor.ops.gather import Gather
 from fstensor.ops.index import DynamicSlice, DynamicUpdateSlice, Pad
 from fstensor.ops.reduce import ArgExtremum, Reduction
+from fstensor.ops.scatter import Scattering
 from fstensor.ops.shape import Iota
 
 # A kernel with more equations than this would run out of registers.
@@ -229,8 +230,12 @@ class _Fusion:
         for eqn in self.jaxpr.eqns:
             if self._kind(eqn) == "view" and _source(eqn) is None:
                 needed += [a for a in eqn.invars if isinstance(a, Var)]
-            if self._kind(eqn) == "product" or isinstance(eqn.primitive, (Gather, DynamicSlice)):
-                needed += [a for a in eqn.invars if isinstance(a, Var) and not self.lies(a)]
+            in_memory: Sequence[Atom] = ()
+            if self._kind(eqn) == "product":
+                in_memory = eqn.invars
+            elif isinstance(eqn.primitive, (Gather, DynamicSlice)):
+                in_memory = eqn.invars[:1]
+            needed += [a for a in in_memory if isinstance(a, Var) and not self.lies(a)]
         for v in needed:
             made_by = self.maker.get(v)
             if made_by is not None and self._kind(made_by) in ("view", "iota"):
@@ -794,6 +799,7 @@ class _Operand(Elements[int]):
     def at_if(self, condition: int, index: Index) -> int:
         if not self._lowering.fusion.lies(self._atom):
             return self._lowering.value(self._atom, index)
+        assert isinstance(self._atom, Var)
         access = self._lowering.in_memory(self._atom, index)
         return self._lowering.record.load_if(condition, access)
 
@@ -879,12 +885,14 @@ def _source(eqn: Eqn) -> Index | None:
 def _kind(eqn: Eqn) -> str:
     """What an equation becomes.
 
-    "point": something for each element. "reduce", "scan": a combination along axes. "view": nothing,
-    a rearrangement that others read in place. "iota": a function of the index. "indexed": elements
-    found by their index. "product": of matrices. "parts": a result written part by part. "scatter":
-    an array changed in places. "host": a call of `impl`.
+    "point": something for each element. "reduce", "scan": a combination along axes. "view":
+    nothing, a rearrangement that others read in place. "iota": a function of the index. "indexed":
+    elements found by their index. "product": of matrices. "parts": a result written part by part.
+    "scatter": an array changed in places. "host": a call of `impl`.
     """
     avals = [a.aval for a in (*eqn.invars, *eqn.outvars)]
+    if isinstance(eqn.primitive, (Gather, Scattering)) and avals[1].shape[-1] == 0:
+        del avals[1]  # all boxes begin at 0, as no index has to tell
     if any(a.size == 0 or (a.dtype not in STORED and a.dtype != KEY) for a in avals):
         return "host"
     primitive = eqn.primitive

@@ -52,8 +52,8 @@ class Instruction:
     """One operation on elements.
 
     op: a name of `core.scalar`, or "constant", "index", "convert", "bitcast", "select", "fma",
-        "reduce", "scan", or "product": the element of a matrix product that the kernel follows on; "load",
-        "take" (a number of elements further on), "load_if" (where a condition holds).
+        "reduce", "scan", or "product": the element of a matrix product that the kernel follows on;
+        "load", "take" (a number of elements further on), "load_if" (where a condition holds).
         detail: what is loaded; the constant; the index; the reduction's operation.
     axes: a bit for each axis that the value depends on. stage: the first in which it is known.
     """

@@ -88,7 +88,7 @@ def _lay_out(segment: Segment, inside: set[Var]) -> None:
     """Give each value of a segment its memory."""
     made = {v for s in segment.steps for v in s.writes}
     reads = dict.fromkeys(v for s in segment.steps for v in s.reads if v not in made)
-    writes = [v for s in segment.steps for v in s.writes if v not in inside]
+    writes = dict.fromkeys(v for s in segment.steps for v in s.writes if v not in inside)
     segment.arguments = [*reads, *writes]
     segment.n_inputs = len(reads)
     last = {v: n for n, s in enumerate(segment.steps) for v in (*s.writes, *s.reads)}

@@ -1,12 +1,68 @@
-"""Contractions written so that their results need not be transposed."""
+"""Contractions written in simpler ways: as products of elements, or without a transpose."""
 
 from __future__ import annotations
 
 from collections import Counter
 
-from fstensor.core.jaxpr import ClosedJaxpr, Eqn, Jaxpr, Var
-from fstensor.ops.dot import DotGeneral
-from fstensor.ops.shape import Transpose
+from fstensor.core.aval import ShapedArray
+from fstensor.core.jaxpr import Atom, ClosedJaxpr, Eqn, Jaxpr, Var
+from fstensor.ops.dot import DotGeneral, free_axes
+from fstensor.ops.elementwise import Mul
+from fstensor.ops.shape import BroadcastInDim, Transpose
+
+
+def multiply_elements(closed: ClosedJaxpr) -> ClosedJaxpr:
+    """A contraction that sums nothing is a product of elements."""
+    jaxpr = closed.jaxpr
+    eqns: list[Eqn] = []
+    changed = False
+    for eqn in jaxpr.eqns:
+        if _sums_nothing(eqn):
+            eqns += _elementwise(eqn)
+            changed = True
+        else:
+            eqns.append(eqn)
+    if not changed:
+        return closed
+    new = Jaxpr(jaxpr.constvars, jaxpr.invars, jaxpr.outvars, eqns, jaxpr.debug_info)
+    return ClosedJaxpr(new, closed.consts)
+
+
+def _sums_nothing(eqn: Eqn) -> bool:
+    primitive = eqn.primitive
+    if not isinstance(primitive, DotGeneral) or primitive.dimension_numbers[0] != ((), ()):
+        return False
+    return len({a.aval.dtype for a in (*eqn.invars, *eqn.outvars)}) == 1
+
+
+def _elementwise(product: Eqn) -> list[Eqn]:
+    """Both operands spread over the axes of the result, and multiplied."""
+    primitive, (out,) = product.primitive, product.outvars
+    assert isinstance(primitive, DotGeneral)
+    _, batch = primitive.dimension_numbers
+    place = len(batch[0])
+    eqns: list[Eqn] = []
+    factors: list[Atom] = []
+    for side, operand in enumerate(product.invars):
+        free = free_axes(operand.aval.ndim, (), batch[side])
+        axis_of = {d: k for k, d in enumerate(batch[side])}
+        axis_of |= {d: place + k for k, d in enumerate(free)}
+        place += len(free)
+        if operand.aval.ndim:
+            order = tuple(sorted(axis_of, key=axis_of.__getitem__))
+            if order != tuple(range(len(order))):
+                operand = _applied(eqns, product, Transpose(order), operand)
+            spread = BroadcastInDim(out.aval.shape, tuple(sorted(axis_of.values())))
+            operand = _applied(eqns, product, spread, operand)
+        factors.append(operand)
+    return [*eqns, Eqn(Mul(), factors, [out], product.source_info)]
+
+
+def _applied(eqns: list[Eqn], like: Eqn, primitive: Transpose | BroadcastInDim, x: Atom) -> Var:
+    """The result of an equation that is added to the list."""
+    aval: ShapedArray = primitive.abstract(x.aval)
+    eqns.append(Eqn(primitive, [x], [Var(aval)], like.source_info))
+    return eqns[-1].outvars[0]
 
 
 def exchange_operands(closed: ClosedJaxpr) -> ClosedJaxpr:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
 from fstensor.compiler.kernels import Kernel, can_merge, grouped
-from fstensor.core.affine import Affine, Index, flat
+from fstensor.core.affine import Affine, Index
 from fstensor.core.jaxpr import Atom, Eqn, Var
 from fstensor.core.scalar import BOOL, INT64, Elements
 from fstensor.ops.gather import GatherDimensionNumbers, GatherScatterMode, box_indices, box_start
@@ -115,9 +115,7 @@ def scatter_step(eqn: Eqn, parts: ScatterParts) -> ScatterStep:
         numbers = GatherDimensionNumbers(*primitive.dimension_numbers)
         sizes = primitive.sizes(shape, updates.aval.shape)
         batch, place = box_indices(numbers, index, len(shape))
-        offsets, is_inside = box_start(
-            record, numbers, sizes, shape, batch, parts.operand(indices)
-        )
+        offsets, is_inside = box_start(record, numbers, sizes, shape, batch, parts.operand(indices))
         drops = primitive.mode is GatherScatterMode.FILL_OR_DROP
         inside = is_inside if drops else None
         walked = {_axis(batch[b]) for b in numbers.start_indices_batching_dims}
@@ -183,7 +181,8 @@ def _arranged(step: ScatterStep, order: Sequence[Sequence[int]], whole: set[int]
         for a in axes:
             before = groups[-1][-1] if len(groups) > first else None
             if before is not None and (
-                can_merge(kernel, before, a) and (axes is not windows or (before in whole) == (a in whole))
+                can_merge(kernel, before, a)
+                and (axes is not windows or (before in whole) == (a in whole))
             ):
                 groups[-1].append(a)
             else:

@@ -82,8 +82,10 @@ def _moving(kernel: Kernel, load: Instruction) -> int:
 
 
 def _lane_of_scans(kernel: Kernel, outer: list[int]) -> int | None:
-    """The outer axis along which all accesses are contiguous, for kernels whose inner loop is one
-    step after the other."""
+    """The outer axis along which all accesses are contiguous.
+
+    For kernels whose inner loop is one step after the other.
+    """
     loads = [i for i in kernel.instructions if i.op in LOADS]
     for a in outer:
         steps = [2 if _moving(kernel, i) >> a & 1 else i.detail.place.strides[a] for i in loads]

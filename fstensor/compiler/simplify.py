@@ -8,7 +8,7 @@ from fstensor.compiler.cse import share_equal
 from fstensor.compiler.fills import take_numbers
 from fstensor.compiler.fold import fold_constants
 from fstensor.compiler.identities import drop_identities
-from fstensor.compiler.products import exchange_operands
+from fstensor.compiler.products import exchange_operands, multiply_elements
 from fstensor.core.inline import inline_calls
 from fstensor.core.jaxpr import ClosedJaxpr, dce
 
@@ -21,6 +21,7 @@ def drop_dead(closed: ClosedJaxpr) -> ClosedJaxpr:
 PASSES: tuple[Callable[[ClosedJaxpr], ClosedJaxpr], ...] = (
     inline_calls,
     drop_dead,
+    multiply_elements,
     fold_constants,
     take_numbers,
     drop_identities,

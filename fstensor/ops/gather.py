@@ -240,9 +240,10 @@ def box_start(
     for k, d in enumerate(numbers.start_index_map):
         start = ops.convert(indices.at((*batch, Affine(k))), INT64)
         limit = shape[d] - sizes[d]
+        moved = zero
         if limit:
-            offsets[d] = ops.max(zero, ops.min(start, ops.constant(limit, INT64)))
-        here = ops.eq(start, zero if offsets[d] is None else offsets[d])
+            offsets[d] = moved = ops.max(zero, ops.min(start, ops.constant(limit, INT64)))
+        here = ops.eq(start, moved)
         inside = here if k == 0 else ops.and_(inside, here)
     return offsets, inside
 

@@ -131,9 +131,7 @@ def test_batching_axes():
     gather = lax.GatherDimensionNumbers((2,), (0,), (0,), (1,), (0,))
     for mode, fill in (("clip", None), ("fill", 5.0), ("fill", None)):
         check(
-            lambda x, i, m=mode, v=fill: lax.gather(
-                x, i, gather, (1, 1, 9), mode=m, fill_value=v
-            ),
+            lambda x, i, m=mode, v=fill: lax.gather(x, i, gather, (1, 1, 9), mode=m, fill_value=v),
             x,
             i,
         )

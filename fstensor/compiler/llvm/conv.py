@@ -1,8 +1,9 @@
 """Convolutions as LLVM functions, by products of matrices that are never laid out ("implicit GEMM").
 
 `write_convolution` adds three functions of the parameters (ptr %a, ptr %b, <extra parameters>,
-ptr %workspace, i64 %thread, i64 %threads), named NAME.first, NAME.then and NAME.last. All threads of
-a team call one after the other, and wait for each other in between; `stages` says which exist.
+ptr %shared, ptr %own, i64 %thread, i64 %threads), named NAME.first, NAME.then and NAME.last. All
+threads of a team call one after the other, and wait for each other in between; `stages` says which
+exist. `room` says how much memory they need that is shared, and that each thread has as its own.
 
 Registers hold a tile of results: for some places of the window, vectors of neighbouring outputs.
 For each input and each place in the window a row of the kernel is added to them, times the elements
@@ -125,22 +126,16 @@ class _Writer:
         if plan.by_inputs:
             shared = conv.groups * plan.chunks * self.all_panels * self.tiles * self.sums_size
             own = packed + self.copy_room
-        self.own = rounded_up(own, line)
-        self.shared = rounded_up(shared, line)
-        self.shared_bytes = self.shared * self.dtype.itemsize
-        self.own_bytes = self.own * self.dtype.itemsize
+        self.shared_bytes = rounded_up(shared, line) * self.dtype.itemsize
+        self.own_bytes = rounded_up(own, line) * self.dtype.itemsize
         self.batch_axes = 1 + len(conv.axes)
 
     def _pieces(self, width: int) -> tuple[Piece, ...]:
         return self.plan.pieces(width, self.lanes, 16 // self.dtype.itemsize)
 
     def _parameters(self) -> list[str]:
-        shared = ["ptr %workspace", "i64 %thread", "i64 %threads"]
-        return ["ptr %a", "ptr %b", *self.extra, *shared]
-
-    def _own_room(self, fn: Function) -> str:
-        start = offset(fn, "%workspace", self.dtype, str(self.shared))
-        return offset(fn, start, self.dtype, "%thread", self.own)
+        rest = ["ptr %shared", "ptr %own", "i64 %thread", "i64 %threads"]
+        return ["ptr %a", "ptr %b", *self.extra, *rest]
 
     # Tiles
 
@@ -443,9 +438,7 @@ class _Writer:
         for width in self.widths:
             name = f"{self.name}.panel{width}"
             row = plan.b_row
-            write_packing(
-                self.module, name, source, width, row, self.panel_size, self.lanes
-            )
+            write_packing(self.module, name, source, width, row, self.panel_size, self.lanes)
             parameters = ["ptr %from", "ptr %to", "i64 %panels"]
             fn = Function(self.module, f"{self.name}.pack{width}", parameters)
             near, far, step = "%from", "%to", row * inner
@@ -495,7 +488,7 @@ class _Writer:
         with fn.loop(start, stop) as number:
             group, panel = self._split(fn, number, [self.conv.groups, self.all_panels])
             near = offset(fn, "%b", self.conv.rhs_dtype, group, self.conv.rhs_group)
-            far = offset(fn, "%workspace", self.dtype, number, self.panel_size)
+            far = offset(fn, "%shared", self.dtype, number, self.panel_size)
             self._pack(fn, near, far, panel)
         fn.finish()
 
@@ -503,8 +496,7 @@ class _Writer:
         """A thread's share of images, or of bands of them."""
         conv, plan = self.conv, self.plan
         fn = Function(self.module, f"{self.name}.then", self._parameters())
-        own = self._own_room(fn)
-        copy = offset(fn, own, self.dtype, str(self.sums_size))
+        copy = offset(fn, "%own", self.dtype, str(self.sums_size))
         first_axis = conv.axes[0]
         bands = -(-first_axis.places // plan.band)
         sizes = [conv.groups, conv.batch // plan.images, bands]
@@ -530,8 +522,8 @@ class _Writer:
             with fn.loop("0", str(self.all_panels)) as panel:
                 b = fn.value(f"mul nsw i64 {group}, {self.all_panels}")
                 b = fn.value(f"add nsw i64 {b}, {panel}")
-                b = offset(fn, "%workspace", self.dtype, b, self.panel_size)
-                self._write_rows(fn, (a, b, own), (group, n, at, count), panel)
+                b = offset(fn, "%shared", self.dtype, b, self.panel_size)
+                self._write_rows(fn, (a, b, "%own"), (group, n, at, count), panel)
         fn.finish()
 
     def _past_padding(self, fn: Function, a: str) -> str:
@@ -574,8 +566,7 @@ class _Writer:
         """A thread's share of all tiles, for one input after the other."""
         conv, plan = self.conv, self.plan
         fn = Function(self.module, f"{self.name}.then", self._parameters())
-        own = self._own_room(fn)
-        packed = offset(fn, own, self.dtype, str(self.copy_room))
+        packed = offset(fn, "%own", self.dtype, str(self.copy_room))
         tiles = self.all_panels * self.tiles
         start, stop = self._share(fn, conv.groups * plan.chunks * tiles)
         first = fn.value(f"udiv i64 {start}, {tiles}")
@@ -587,7 +578,7 @@ class _Writer:
             before = fn.value(f"mul nsw i64 {part}, {tiles}")
             low = self._clamped(fn, fn.value(f"sub nsw i64 {start}, {before}"), tiles)
             high = self._clamped(fn, fn.value(f"sub nsw i64 {stop}, {before}"), tiles)
-            sums = offset(fn, "%workspace", self.dtype, before, self.sums_size)
+            sums = offset(fn, "%shared", self.dtype, before, self.sums_size)
             begin = fn.value(f"mul nsw i64 {chunk}, {chunk_size}")
             end = fn.value(f"add nsw i64 {begin}, {chunk_size}")
             end = self._clamped(fn, end, conv.inputs)
@@ -597,8 +588,8 @@ class _Writer:
                 near = offset(fn, a, conv.lhs_dtype, c, conv.lhs_input)
                 far = offset(fn, b, conv.rhs_dtype, c, conv.rhs_input)
                 if plan.copies:
-                    fn.do(f"call void @{self.name}.copy(ptr {near}, ptr {own}, i64 0)")
-                    near = own
+                    fn.do(f"call void @{self.name}.copy(ptr {near}, ptr %own, i64 0)")
+                    near = "%own"
                 else:
                     near = self._past_padding(fn, near)
                 if plan.b_packed:
@@ -645,7 +636,7 @@ class _Writer:
         chunk_size = tiles * self.sums_size
         with fn.loop(start, stop) as unit:
             group, number = self._split(fn, unit, [conv.groups, tiles])
-            sums = offset(fn, "%workspace", self.dtype, group, plan.chunks * chunk_size)
+            sums = offset(fn, "%shared", self.dtype, group, plan.chunks * chunk_size)
             sums = offset(fn, sums, self.dtype, number, self.sums_size)
             if plan.chunks > 1:
                 self._add_chunks(fn, sums, chunk_size)

@@ -160,9 +160,7 @@ def _planned(conv: Convolution, target: Target, band: int) -> ConvPlan:
             rows.append(Row(-1, images, copy_size or conv.lhs_batch))
     rows.sort(key=lambda r: abs(r.stride))
     rows = _tiled(rows, most, vectors)
-    levels = [
-        (a.window, a.dilation * s, a.rhs) for a, s in zip(conv.axes, strides, strict=True)
-    ]
+    levels = [(a.window, a.dilation * s, a.rhs) for a, s in zip(conv.axes, strides, strict=True)]
     if not by_inputs:
         levels.append((conv.inputs, layout.get(-1, conv.lhs_input), conv.rhs_input))
     levels = sorted([x for x in levels if x[0] != 1], key=lambda x: -abs(x[1]))
@@ -234,9 +232,7 @@ def _copies(conv: Convolution, by_inputs: bool, band: int) -> tuple[Copied, ...]
     """The axes of a copy of an image (or of an input), in the order in which they lie in memory."""
     if all(a.is_inside for a in conv.axes) and conv.lhs_dtype == conv.dtype:
         return ()
-    size, stride = (
-        (conv.batch, conv.lhs_batch) if by_inputs else (conv.inputs, conv.lhs_input)
-    )
+    size, stride = (conv.batch, conv.lhs_batch) if by_inputs else (conv.inputs, conv.lhs_input)
     taken = (replace(conv.axes[0], places=band), *conv.axes[1:])
     axes = [(i, a.lhs, a.extent, a.low, a.size) for i, a in enumerate(taken)]
     axes.append((-1, stride, size, 0, size))
@@ -285,5 +281,3 @@ def offsets(rows: tuple[Row, ...], first: int) -> list[int]:
         pairs = zip(reversed(index), rows, strict=True)
         found.append(sum(i * r.stride for i, r in pairs))
     return found
-
-

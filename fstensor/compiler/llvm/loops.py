@@ -162,11 +162,10 @@ class LoopWriter:
             result = list(carried)
             for n, k in enumerate(scans, len(reduced)):
                 i = kernel.instructions[k]
-                at = slice(n * parts, n * parts + count)
+                own = slice(n * parts, n * parts + count)
                 xs = [self.value(i.args[0], here, u, count) for u in range(count)]
-                pairs = zip(carried[at], xs, strict=True)
-                result[at] = [self._combined(i.detail, c, x) for c, x in pairs]
-                here[k] = result[at]
+                pairs = zip(carried[own], xs, strict=True)
+                here[k] = result[own] = [self._combined(i.detail, c, x) for c, x in pairs]
             for n, k in enumerate(reduced):
                 i = kernel.instructions[k]
                 for u in range(count):
@@ -511,9 +510,7 @@ class LoopWriter:
         for (s, u), value in zip(pairs, ready, strict=True):
             self.store(s, value, u)
 
-    def store(
-        self, store: Store, value: Register, u: int, offset: Register | None = None
-    ) -> None:
+    def store(self, store: Store, value: Register, u: int, offset: Register | None = None) -> None:
         """Write the elements of vector u, `offset` further on."""
         access = store.access
         dtype, lanes = self.kernel.buffers[access.buffer], self.schedule.lanes
@@ -527,11 +524,15 @@ class LoopWriter:
             wide = "i8" if value.lanes == 1 else f"<{lanes} x i8>"
             text = self.f.value(f"zext {narrow} {text} to {wide}")
         if stride == 0:
-            self.f.do(f"store {kind} {text}, ptr {self._pointer(access, u, offset)}, align {aligned}")
+            self.f.do(
+                f"store {kind} {text}, ptr {self._pointer(access, u, offset)}, align {aligned}"
+            )
             return
         vector = f"<{lanes} x {kind}>"
         if stride == 1 and self.mask is None:
-            self.f.do(f"store {vector} {text}, ptr {self._pointer(access, u, offset)}, align {aligned}")
+            self.f.do(
+                f"store {vector} {text}, ptr {self._pointer(access, u, offset)}, align {aligned}"
+            )
             return
         of, mask = memory_suffix(dtype, lanes), self.mask or "splat (i1 true)"
         if stride == 1:

@@ -26,9 +26,7 @@ def scatter_lanes(step: ScatterStep, vector_bytes: int) -> int:
     return max(1, lanes)
 
 
-def write_scatter(
-    module: Module, name: str, step: ScatterStep, lanes: int, has_fma: bool
-) -> None:
+def write_scatter(module: Module, name: str, step: ScatterStep, lanes: int, has_fma: bool) -> None:
     """Add `void @name(ptr %p0, ..., i64 %begin, i64 %end)`.
 
     The parameters are the buffers that are read, the array to change, and the part of the axis
