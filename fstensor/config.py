@@ -85,7 +85,7 @@ class Config:
             "check_captures": "sample",
             "check_tracer_leaks": False,
             "explain_retraces": "auto",
-            "executor": "numpy",
+            "executor": "llvm",
             "log_compiles": False,
             "traceback_filtering": "fold",
             "threads": "auto",

@@ -13,10 +13,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import final
 
-from fstensor.compiler.kernels import LOADS, Access, Kernel, Store
+from fstensor.compiler.kernels import LOADS, Access, Kernel, Store, computed, grouped
 from fstensor.core.affine import Affine
-from fstensor.core.jaxpr import Var
-from fstensor.core.scalar import Dtype
+from fstensor.core.jaxpr import Eqn, Var
+from fstensor.core.scalar import STORED, Dtype
+from fstensor.ops.conv import ConvGeneralDilated
 
 
 @final
@@ -210,3 +211,69 @@ def _moved(kernel: Kernel, sizes: Sequence[int], moves: Sequence[tuple[int, int]
         result.instructions.append(i)
     result.stores = [Store(access(s.access), s.value) for s in kernel.stores]
     return result
+
+
+def is_convolution(eqn: Eqn) -> bool:
+    """Whether an equation can become a ConvStep: its operands are floats of one dtype."""
+    assert isinstance(eqn.primitive, ConvGeneralDilated)
+    lhs, rhs = (a.aval.dtype for a in eqn.invars)
+    out = eqn.outvars[0].aval.dtype
+    if lhs != rhs or lhs.kind not in "fV" or lhs not in STORED:
+        return False
+    return out in (lhs, computed(lhs))
+
+
+def convolution_step(
+    eqn: Eqn, places: Sequence[Affine], kernel: Kernel, reads: list[Var], writes: list[Var]
+) -> ConvStep:
+    """The step of an equation.
+
+    places: where the operands have their elements, as functions of their axes. kernel: the map that
+    results go through, over their shape.
+    """
+    primitive = eqn.primitive
+    assert isinstance(primitive, ConvGeneralDilated)
+    lhs_spec, rhs_spec, out_spec = primitive.dimension_numbers
+    lhs, rhs = (a.aval for a in eqn.invars)
+    out = eqn.outvars[0].aval
+    by_feature, by_batch = primitive.feature_group_count, primitive.batch_group_count
+    groups = by_feature * by_batch
+    batch = lhs.shape[lhs_spec[0]] // by_batch
+    inputs, outputs = rhs.shape[rhs_spec[1]], rhs.shape[rhs_spec[0]] // groups
+    near, far = (place.strides for place in places)
+    steps = zip(
+        lhs_spec[2:], rhs_spec[2:], out_spec[2:], primitive.window_strides,
+        primitive.rhs_dilation, primitive.padding, strict=True,
+    )  # fmt: skip
+    axes = [
+        SpatialAxis(
+            lhs.shape[x], out.shape[y], rhs.shape[k], stride, dilation, low, near[x], far[k]
+        )
+        for x, k, y, stride, dilation, (low, _) in steps
+    ]
+    bases = list(primitive.lhs_dilation)
+    order = [[out_spec[0]], *([d] for d in out_spec[2:]), [out_spec[1]]]
+    if not axes:
+        axes, bases = [SpatialAxis(1, 1, 1, 1, 1, 0, 0, 0)], [1]
+        order.insert(1, [])
+    by_input = inputs * near[lhs_spec[1]]
+    conv = Convolution(
+        dtype=computed(lhs.dtype),
+        lhs_dtype=lhs.dtype,
+        rhs_dtype=rhs.dtype,
+        groups=groups,
+        batch=batch,
+        inputs=inputs,
+        outputs=outputs,
+        axes=tuple(axes),
+        lhs=places[0].constant,
+        lhs_group=by_input if by_feature > 1 else batch * near[lhs_spec[0]],
+        lhs_batch=near[lhs_spec[0]],
+        lhs_input=near[lhs_spec[1]],
+        rhs=places[1].constant,
+        rhs_group=outputs * far[rhs_spec[0]],
+        rhs_output=far[rhs_spec[0]],
+        rhs_input=far[rhs_spec[1]],
+    )
+    whole = grouped(kernel, order, len(order))
+    return ConvStep(list(make_phases(conv, bases, whole)), whole, reads, writes)

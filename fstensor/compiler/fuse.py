@@ -13,6 +13,7 @@ kernel a value is read only where it was computed, element by element.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,9 +21,11 @@ from typing import Any, TypeAlias, final
 
 import numpy as np
 
+from fstensor.compiler.convolution import ConvStep, convolution_step, is_convolution
 from fstensor.compiler.elementary import EXPANSIONS
 from fstensor.compiler.kernels import Access, Kernel, Recorder, can_merge, computed, grouped
 from fstensor.compiler.llvm.gemm import MatrixProduct
+from fstensor.compiler.recompute import recomputed
 from fstensor.compiler.rewrite import without_splits
 from fstensor.compiler.scatter import ScatterParts, ScatterStep, is_scatter, scatter_step
 from fstensor.core.affine import Affine, Index, flat
@@ -40,6 +43,7 @@ from fstensor.core.scalar import (
     Elements,
 )
 from fstensor.ops.arrange import Concatenate
+from fstensor.ops.conv import ConvGeneralDilated
 from fstensor.ops.cumulative import Cumulative
 from fstensor.ops.dot import DotGeneral, free_axes
 from fstensor.ops.families import PerElement
@@ -48,6 +52,9 @@ from fstensor.ops.index import DynamicSlice, DynamicUpdateSlice, Pad
 from fstensor.ops.reduce import ArgExtremum, Reduction
 from fstensor.ops.scatter import Scattering
 from fstensor.ops.shape import Iota
+
+# Kinds of equations whose results are computed by whoever reads them; see `_kind`.
+_UNMADE = ("view", "iota", "inline")
 
 # A kernel with more equations than this would run out of registers.
 _LARGEST = 120
@@ -61,10 +68,26 @@ Shape: TypeAlias = tuple[int, ...]
 @final
 @dataclass(frozen=True)
 class Domain:
-    """What a kernel runs over: a shape, and the axes that it reduces."""
+    """What a kernel runs over: a shape, and the axes that it reduces.
+
+    together: the box of elements that are computed at once, where it is not a single one.
+    """
 
     shape: Shape
     reduced: tuple[int, ...] = ()
+    together: Shape | None = None
+
+    @property
+    def loops(self) -> Shape:
+        """How often each axis is run through."""
+        if self.together is None:
+            return self.shape
+        return tuple([n // m for n, m in zip(self.shape, self.together, strict=True)])
+
+    @property
+    def offsets(self) -> Iterator[Shape]:
+        """The places of the elements that are computed together, from the first."""
+        return itertools.product(*map(range, self.together or (1,) * len(self.shape)))
 
     @property
     def row(self) -> Shape:
@@ -84,6 +107,8 @@ class Domain:
         rows = [d for d in range(rank) if d not in self.reduced]
         at = {d: k for k, d in enumerate([*rows, *self.reduced])}
         whole = [Affine.axis(at[d], rank) for d in range(rank)]
+        if self.together is not None:
+            whole = [i * n for i, n in zip(whole, self.together, strict=True)]
         if shape == self.shape:
             return tuple(whole)
         if self.reduced and shape == self.row:
@@ -96,6 +121,10 @@ class Domain:
         """What both can run over; None when there is no such thing."""
         if self == other:
             return self
+        if self.together or other.together:
+            single = not (self.together and other.together or self.reduced or other.reduced)
+            blocked = self if self.together else other
+            return blocked if single and self.shape == other.shape else None
         if self.reduced and other.reduced:
             return None
         wide, narrow = (self, other) if self.reduced else (other, self)
@@ -171,7 +200,7 @@ class HostStep:
         return f"host {self.eqn.primitive.name}"
 
 
-NativeStep: TypeAlias = KernelStep | ProductStep | ScatterStep
+NativeStep: TypeAlias = KernelStep | ProductStep | ConvStep | ScatterStep
 Step: TypeAlias = NativeStep | HostStep
 
 
@@ -215,10 +244,12 @@ class _Fusion:
         self.kinds = {id(e): _kind(e) for e in self.jaxpr.eqns}
         self._make_real()
         self._settle_products()
+        for n in recomputed(self.jaxpr, self.kinds):
+            self.kinds[n] = "inline"
         self.units: dict[int, _Unit] = {}
         self.unit_of: dict[int, _Unit] = {}  # by the identity of an equation
         for eqn in self.jaxpr.eqns:
-            if self._kind(eqn) not in ("view", "iota"):
+            if self._kind(eqn) not in _UNMADE:
                 self._place(eqn)
 
     def _kind(self, eqn: Eqn) -> str:
@@ -231,7 +262,7 @@ class _Fusion:
             if self._kind(eqn) == "view" and _source(eqn) is None:
                 needed += [a for a in eqn.invars if isinstance(a, Var)]
             in_memory: Sequence[Atom] = ()
-            if self._kind(eqn) == "product":
+            if self._kind(eqn) in ("product", "convolution"):
                 in_memory = eqn.invars
             elif isinstance(eqn.primitive, (Gather, DynamicSlice)):
                 in_memory = eqn.invars[:1]
@@ -288,23 +319,31 @@ class _Fusion:
         while isinstance(atom, Var) and atom in self.maker:
             made_by = self.maker[atom]
             if self._kind(made_by) != "view":
-                return self._kind(made_by) != "iota"
+                return self._kind(made_by) not in _UNMADE
             atom = made_by.invars[0]
         return isinstance(atom, Var)
 
     def _edges(self, eqn: Eqn) -> Iterator[_Edge]:
         """The values in memory, or of kernels, that an equation reads."""
         for atom in eqn.invars:
-            views: list[Eqn] = []
-            while isinstance(atom, Var) and atom in self.maker:
-                made_by = self.maker[atom]
-                if self._kind(made_by) == "iota":
-                    break
-                if self._kind(made_by) != "view":
-                    yield _Edge(atom, tuple(reversed(views)), eqn)
-                    break
-                views.append(made_by)
-                atom = made_by.invars[0]
+            yield from self._edges_of(atom, eqn)
+
+    def _edges_of(self, atom: Atom, user: Eqn) -> Iterator[_Edge]:
+        views: list[Eqn] = []
+        while isinstance(atom, Var) and atom in self.maker:
+            made_by = self.maker[atom]
+            kind = self._kind(made_by)
+            if kind == "inline":
+                for a in made_by.invars:
+                    yield from self._edges_of(a, user)
+                break
+            if kind == "iota":
+                break
+            if kind != "view":
+                yield _Edge(atom, tuple(reversed(views)), user)
+                break
+            views.append(made_by)
+            atom = made_by.invars[0]
 
     # Which equations stand together
 
@@ -312,8 +351,8 @@ class _Fusion:
         """Give an equation a unit, together with those of its operands that it can join."""
         domain = None
         kind = self._kind(eqn)
-        if kind in ("point", "copy", "product", "indexed", "parts", "scatter"):
-            domain = Domain(eqn.outvars[0].aval.shape)
+        if kind in ("point", "copy", "product", "convolution", "indexed", "parts", "scatter"):
+            domain = _domain(eqn)
         elif kind == "scan":
             primitive = eqn.primitive
             assert isinstance(primitive, Cumulative)
@@ -324,7 +363,7 @@ class _Fusion:
             domain = Domain(eqn.invars[0].aval.shape, tuple(sorted(primitive.axes)))
         unit = _Unit(len(self.unit_of), [eqn], domain)
         unit.edges = list(self._edges(eqn))
-        unit.product = eqn if kind == "product" else None
+        unit.product = eqn if kind in ("product", "convolution") else None
         self.unit_of[id(eqn)] = self.units[unit.number] = unit
         makers = {self._unit_of(e.value).number for e in unit.edges}
         for n in makers:
@@ -348,9 +387,14 @@ class _Fusion:
         if domain is None:
             return False
         if (first.product and second.product) or (
-            domain.reduced and (first.product or second.product)
+            (domain.reduced or domain.together) and (first.product or second.product)
         ):
             return False
+        if domain.together:
+            number = (len(first.eqns) + len(second.eqns)) * math.prod(domain.together)
+            edges = [e for e in second.edges if self._unit_of(e.value) is first]
+            if number > _LARGEST or any(e.views for e in edges):
+                return False
         between = second.before & ~(1 << first.number)
         if any(self.units[n].before >> first.number & 1 for n in _bits(between)):
             return False  # something else needs the first, and the second needs it
@@ -375,7 +419,7 @@ class _Fusion:
 
     def _is_read_in_place(self, edge: _Edge, domain: Domain) -> bool:
         """Whether a value is read where it is computed, in a kernel of both."""
-        if self._kind(edge.user) in ("product", "indexed"):
+        if self._kind(edge.user) in ("product", "convolution", "indexed"):
             return False
         shape = edge.user.outvars[0].aval.shape
         if self._kind(edge.user) == "reduce":
@@ -456,6 +500,8 @@ class _Fusion:
             box = _padded_box(eqn.primitive, x.aval.shape, out.aval.shape)
             return steps if box is None else [*steps, self._copy(x, out, box)]
         assert isinstance(eqn.primitive, Concatenate)
+        if _is_interleaved(eqn):
+            return [self._interleaved(eqn)]
         d, start, steps = eqn.primitive.dimension, 0, []
         for x in eqn.invars:
             index = _axes(x.aval.ndim)
@@ -465,6 +511,18 @@ class _Fusion:
             steps.append(part)
             start += x.aval.shape[d]
         return steps
+
+    def _interleaved(self, eqn: Eqn) -> KernelStep:
+        """Neighbours in the result come from one operand each, in turn."""
+        (out,), shape = eqn.outvars, eqn.invars[0].aval.shape
+        lowering = _Lowering(self, _Unit(0, [], Domain(shape)))
+        index = _axes(len(shape))
+        values = [lowering.value(x, index) for x in eqn.invars]
+        reads = list(lowering.buffers)
+        d = eqn.primitive.params["dimension"]
+        for k, value in enumerate(values):
+            lowering.store(out, (*index[:d], index[d] + k, *index[d + 1 :]), value)
+        return KernelStep(lowering.kernel, reads, [out])
 
     def _copy(self, source: Atom, out: Var, box: _Box) -> KernelStep:
         """The kernel that puts a box of one value into another."""
@@ -540,11 +598,26 @@ class _Fusion:
             waiting = [u for u in waiting if id(u) not in taken]
         return order
 
-    def _kernel(self, unit: _Unit, wanted: set[Var]) -> KernelStep | ProductStep:
+    def _kernel(self, unit: _Unit, wanted: set[Var]) -> KernelStep | ProductStep | ConvStep:
         lowering = _Lowering(self, unit)
         outputs = [v for e in unit.eqns for v in e.outvars if v in wanted]
         step = lowering.step(outputs)
-        return step if unit.product is None else self._product(unit.product, step)
+        if unit.product is None:
+            return step
+        if self._kind(unit.product) == "convolution":
+            return self._convolution(unit.product, step)
+        return self._product(unit.product, step)
+
+    def _convolution(self, eqn: Eqn, epilogue: KernelStep) -> ConvStep:
+        operands, places = [], []
+        for atom in eqn.invars:
+            rank = atom.aval.ndim
+            index = tuple([Affine.axis(a, rank) for a in range(rank)])
+            v, place = self.in_memory(atom, index, rank)
+            operands.append(v)
+            places.append(place)
+        reads = [*operands, *epilogue.reads]
+        return convolution_step(eqn, places, epilogue.kernel, reads, epilogue.writes)
 
     def _product(self, eqn: Eqn, epilogue: KernelStep) -> ProductStep:
         """The step of a contraction: its axes sorted into batch, rows, columns and sums."""
@@ -645,13 +718,15 @@ class _Lowering:
         self.fusion = fusion
         self.unit = unit
         self.domain = unit.domain
-        rows = [n for d, n in enumerate(self.domain.shape) if d not in self.domain.reduced]
-        inner = [self.domain.shape[d] for d in self.domain.reduced]
+        sizes = self.domain.loops
+        rows = [n for d, n in enumerate(sizes) if d not in self.domain.reduced]
+        inner = [sizes[d] for d in self.domain.reduced]
         self.rank = len(self.domain.shape)
         self.kernel = Kernel(tuple(rows), tuple(inner))
         self.record = Recorder(self.kernel)
         self.buffers: dict[Var, int] = {}
-        self.known: dict[tuple[int, Index], int] = {}
+        self.known: dict[tuple[int, Index, int | None], int] = {}
+        self.condition: int | None = None  # where it holds there is something to read
         self.members = {id(e) for e in unit.eqns}
 
     def step(self, outputs: Sequence[Var]) -> KernelStep:
@@ -659,7 +734,9 @@ class _Lowering:
         for v in outputs:
             index = self.domain.index_of(v.aval.shape)
             assert index is not None
-            values.append((v, index, self.value(v, index)))
+            for offset in self.domain.offsets if self.domain.together else [(0,) * len(index)]:
+                moved = tuple([i + n for i, n in zip(index, offset, strict=True)])
+                values.append((v, moved, self.value(v, moved)))
         reads = list(self.buffers)
         for v, index, value in values:
             self.store(v, index, value)
@@ -684,7 +761,7 @@ class _Lowering:
             return self.record.constant(
                 number.view(dtype) if number.dtype == KEY else number, dtype
             )
-        key = (id(atom), _padded(index, self.rank))
+        key = (id(atom), _padded(index, self.rank), self.condition)
         if key not in self.known:
             self.known[key] = self._make(atom, key[1])
         return self.known[key]
@@ -692,10 +769,10 @@ class _Lowering:
     def _make(self, v: Var, index: Index) -> int:
         eqn = self.fusion.maker.get(v)
         if eqn is None:
-            return self.record.load(self._access(v, index))
+            return self._load(self._access(v, index))
         kind = self.fusion._kind(eqn)
-        if kind not in ("view", "iota") and id(eqn) not in self.members:
-            return self.record.load(self._access(v, index))
+        if kind not in _UNMADE and id(eqn) not in self.members:
+            return self._load(self._access(v, index))
         if isinstance(eqn.primitive, Iota):
             dtype, d = computed(v.aval.dtype), eqn.primitive.dimension
             if dtype.kind in "iu":
@@ -710,7 +787,7 @@ class _Lowering:
             # The elements of what is reshaped lie in memory, in the same order.
             assert isinstance(operand, Var)
             return self._load_flat(operand, flat(index, v.aval.shape))
-        if kind == "indexed":
+        if type(eqn.primitive).element_at is not Primitive.element_at:
             operands = [_Operand(self, a) for a in eqn.invars]
             found: int = eqn.primitive.element_at(self.record, index, *operands)
             return found
@@ -719,8 +796,8 @@ class _Lowering:
         if kind == "scan":
             assert isinstance(eqn.primitive, Cumulative)
             return self.scan(eqn.primitive, self.value(eqn.invars[0], index))
-        if kind == "product":
-            return self.record.product(v.aval.dtype)
+        if kind in ("product", "convolution"):
+            return self.record.product(computed(v.aval.dtype))
         shape = v.aval.shape
         args = [self.value(a, _stretched(index, a.aval.shape, shape)) for a in eqn.invars]
         assert isinstance(eqn.primitive, PerElement)
@@ -745,7 +822,19 @@ class _Lowering:
     def _load_flat(self, v: Var, place: Affine) -> int:
         number = self._access(v, tuple([Affine(0)] * v.aval.ndim)).buffer
         strides = place.strides or (0,) * self.rank
-        return self.record.load(Access(number, Affine(place.constant, strides)))
+        return self._load(Access(number, Affine(place.constant, strides)))
+
+    def _load(self, access: Access) -> int:
+        if self.condition is None:
+            return self.record.load(access)
+        return self.record.load_if(self.condition, access)
+
+    def value_if(self, condition: int, atom: Atom, index: Index) -> int:
+        """As `value`, where what is read exists only where a condition holds."""
+        outside, self.condition = self.condition, condition
+        found = self.value(atom, index)
+        self.condition = outside
+        return found
 
     def _reduction(self, eqn: Eqn) -> int:
         (operand,) = eqn.invars
@@ -798,7 +887,7 @@ class _Operand(Elements[int]):
 
     def at_if(self, condition: int, index: Index) -> int:
         if not self._lowering.fusion.lies(self._atom):
-            return self._lowering.value(self._atom, index)
+            return self._lowering.value_if(condition, self._atom, index)
         assert isinstance(self._atom, Var)
         access = self._lowering.in_memory(self._atom, index)
         return self._lowering.record.load_if(condition, access)
@@ -887,8 +976,9 @@ def _kind(eqn: Eqn) -> str:
 
     "point": something for each element. "reduce", "scan": a combination along axes. "view":
     nothing, a rearrangement that others read in place. "iota": a function of the index. "indexed":
-    elements found by their index. "product": of matrices. "parts": a result written part by part.
-    "scatter": an array changed in places. "host": a call of `impl`.
+    elements found by their index. "product": of matrices. "convolution". "parts": a result written part by part.
+    "scatter": an array changed in places. "host": a call of `impl`. Later some become "copy": a
+    rearrangement that is made after all; and "inline": see `recomputed`.
     """
     avals = [a.aval for a in (*eqn.invars, *eqn.outvars)]
     if isinstance(eqn.primitive, (Gather, Scattering)) and avals[1].shape[-1] == 0:
@@ -902,6 +992,8 @@ def _kind(eqn: Eqn) -> str:
         return "iota"
     if isinstance(primitive, DotGeneral):
         return "product" if _is_product(eqn) else "host"
+    if isinstance(primitive, ConvGeneralDilated):
+        return "convolution" if is_convolution(eqn) else "host"
     if isinstance(primitive, ArgExtremum):
         return "reduce"
     if isinstance(primitive, Cumulative):
@@ -938,6 +1030,14 @@ def why_host(eqn: Eqn) -> str:
     return "no native form"
 
 
+def _domain(eqn: Eqn) -> Domain:
+    """What a kernel runs over that makes the result of an equation, and reduces nothing."""
+    shape = eqn.outvars[0].aval.shape
+    if type(eqn.primitive).element_at is Primitive.element_at:
+        return Domain(shape)
+    return Domain(shape, (), eqn.primitive.elements_together(shape))
+
+
 def _is_product(eqn: Eqn) -> bool:
     """Whether a contraction is a product of matrices, of floats, for each index of a batch."""
     primitive = eqn.primitive
@@ -950,15 +1050,28 @@ def _is_in_parts(eqn: Eqn) -> bool:
     """Whether a result is written part by part, since each element would ask for too many."""
     primitive = eqn.primitive
     if isinstance(primitive, Concatenate):
-        return len(eqn.invars) > _MOST_PARTS
+        return len(eqn.invars) > _MOST_PARTS or _is_interleaved(eqn)
     return isinstance(primitive, Pad) and any(c[2] for c in primitive.padding_config)
+
+
+def _is_interleaved(eqn: Eqn) -> bool:
+    """Whether a concatenation takes single elements from some operands in turn."""
+    primitive = eqn.primitive
+    shapes = {a.aval.shape for a in eqn.invars}
+    if (
+        not isinstance(primitive, Concatenate)
+        or len(shapes) != 1
+        or len(eqn.invars) > 2 * _MOST_PARTS
+    ):
+        return False
+    return math.prod(shapes.pop()[primitive.dimension :]) == 1
 
 
 def _is_indexed(eqn: Eqn) -> bool:
     """Whether a primitive's `element_at` speaks of operands of these types."""
     (out,) = eqn.outvars
     jaxpr = Jaxpr([], [a for a in eqn.invars if isinstance(a, Var)], [out], [])
-    domain = Domain(out.aval.shape)
+    domain = _domain(eqn)
     lowering = _Lowering(_Fusion(ClosedJaxpr(jaxpr, [])), _Unit(0, [], domain))
     index = domain.index_of(out.aval.shape)
     assert index is not None

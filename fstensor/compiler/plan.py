@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import final
 
+from fstensor.compiler.convolution import ConvStep
 from fstensor.compiler.fuse import HostStep, NativeStep, ProductStep, Step
 from fstensor.compiler.kernels import LOADS
 from fstensor.core.jaxpr import Var
@@ -47,6 +48,8 @@ class Segment:
         lines = [f"segment of {len(self.steps)} kernels, scratch {self.scratch} bytes"]
         for n, step in enumerate(self.steps):
             kind = "product" if isinstance(step, ProductStep) else "kernel"
+            if isinstance(step, ConvStep):
+                kind = "convolution"
             reads = ", ".join(map(self._where, step.reads))
             writes = ", ".join(map(self._where, step.writes))
             lines.append(f"  {kind} {n}: {reads} -> {writes}")
@@ -113,7 +116,7 @@ def _lay_out(segment: Segment, inside: set[Var]) -> None:
 def _may_take_over(step: NativeStep, old: Var, new: Var) -> bool:
     """Whether a kernel can write `new` over `old`: it reads each element where it then writes."""
     kernel, reads = step.kernel, step.reads
-    if isinstance(step, ProductStep):
+    if isinstance(step, (ProductStep, ConvStep)):
         if old in reads[:2]:
             return False
         reads = reads[2:]

@@ -164,6 +164,14 @@ class Primitive(ABC):
         """
         return NotImplemented
 
+    def elements_together(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        """How many neighbours along each axis of the result kernels compute together, if several.
+
+        For rules `element_at` that need the same for all of them. They divide the shape; the
+        strides of indices are multiples of them then.
+        """
+        return None
+
     def jvp(self, primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Any, Any]:
         """The outputs and their tangents. Called only when some tangent is not ZERO."""
         raise self._missing("jvp", "forward- and reverse-mode differentiation")

@@ -114,6 +114,10 @@ def _is_sequence(value: Any) -> bool:
 
 
 def _constant(x: Array, widths: Widths, values: list[tuple[Any, Any]]) -> Array:
+    if all(value is values[0][0] for pair in values for value in pair):
+        config = [(before, after, 0) for before, after in widths]
+        is_larger = any(pair != (0, 0) for pair in widths)
+        return lax.pad(x, cast("pad", values[0][0], x.dtype), config) if is_larger else x
     for axis, ((before, after), pair) in enumerate(zip(widths, values, strict=True)):
         for sides, value in (((before, 0), pair[0]), ((0, after), pair[1])):
             if sides != (0, 0):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
 import itertools
 from collections.abc import Sequence
@@ -49,6 +50,9 @@ class Concatenate(Primitive):
         d = self.dimension
         sizes = [x.aval.shape[d] for x in operands]
         starts = [0, *itertools.accumulate(sizes)]
+        if index[d].is_constant:
+            k = bisect.bisect_right(starts, index[d].constant) - 1
+            return operands[k].at((*index[:d], index[d] + -starts[k], *index[d + 1 :]))
         dtype = INT32 if starts[-1] < 1 << 31 else INT64
         here = ops.index(index[d], dtype)
         behind = [ops.ge(here, ops.constant(s, dtype)) for s in starts[1:-1]]

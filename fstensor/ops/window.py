@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple, final
 
@@ -11,18 +12,38 @@ import numpy as np
 
 from fstensor import dtypes
 from fstensor.array import Array, ArrayLike
+from fstensor.core.affine import Index
 from fstensor.core.aval import ShapedArray
 from fstensor.core.primitive import ZERO, MappedAxis, Primitive, Value, primitive
+from fstensor.core.scalar import Elements, IndexedOps, V
 from fstensor.core.trace import operand as as_operand
 from fstensor.errors import OptionError, ShapeError
 from fstensor.ops.conv import as_pads, padtype_to_pads
 from fstensor.ops.elementwise import add, max, min
-from fstensor.ops.families import NUMERIC, ORDERED, Kind, beside, check_same_dtype, constant
+from fstensor.ops.families import (
+    NUMERIC,
+    ORDERED,
+    Kind,
+    apply_scalar_op,
+    beside,
+    check_same_dtype,
+    constant,
+)
 from fstensor.ops.im2col import dilated, window_places
 from fstensor.ops.index import Pad, batch_first, pad, slice_in_dim
 from fstensor.ops.index import slice as slice_static
 from fstensor.ops.reduce import is_neutral, monoid_of, neutral, wide_accumulator
 from fstensor.ops.shape import broadcast_in_dim, zeros_of
+from fstensor.ops.window_elements import (
+    WindowAxis,
+    gather_element,
+    reduce_window_element,
+    scatter_element,
+)
+
+
+# Elements of a result that a kernel computes together, at most.
+_MOST_TOGETHER = 9
 
 
 class Step(NamedTuple):
@@ -86,6 +107,25 @@ class Windowed(Primitive):
         steps = [Step(axis, *size) for axis, size in enumerate(zip(*sizes, strict=True))]
         return [s for s in steps if s.size > 1 or s.stride > 1]
 
+    def axes_of(self, x: ShapedArray) -> list[WindowAxis]:
+        """The parameters axis by axis, for windows over `x`."""
+        places = self.reduced_shape(x)
+        sizes = (self.window_dimensions, self.window_strides, self.window_dilation)
+        lows = [low for low, _ in self.padding]
+        axes = zip(x.shape, places, *sizes, self.base_dilation, lows, strict=True)
+        return [WindowAxis(*axis) for axis in axes]
+
+    def reduced_element(
+        self, ops: IndexedOps[V], index: Index, operand: Elements[V], op: str, outside: Any
+    ) -> Any:
+        """The element of a reduction at `index`, by an operation of kernels."""
+        axes = self.axes_of(operand.aval)
+
+        def combine(x: V, y: V) -> V:
+            return apply_scalar_op(ops, op, x, y)
+
+        return reduce_window_element(ops, axes, index, operand, outside, combine)
+
     def padded(self, xp: Any, x: Any, value: Any) -> Any:
         """`x` dilated and padded with a Python scalar."""
         config = self.padding_config
@@ -142,6 +182,9 @@ class ReduceWindowSum(Windowed):
         wide = x.astype(wide_accumulator(x.dtype), copy=False)
         out = _reduce_windows(xp.add, self.padded(xp, wide, 0), self.steps())
         return out.astype(x.dtype, copy=False)
+
+    def element_at(self, ops: IndexedOps[V], index: Index, *operands: Elements[V]) -> Any:
+        return self.reduced_element(ops, index, operands[0], "add", 0)
 
     def jvp(self, primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Any, Any]:
         return self.bind(*primals), self.bind(*tangents)
@@ -202,6 +245,10 @@ class ReduceWindowMax(WindowExtremum):
         x = self.padded(xp, x, neutral("max", x.dtype))
         return _reduce_windows(xp.maximum, x, self.steps())
 
+    def element_at(self, ops: IndexedOps[V], index: Index, *operands: Elements[V]) -> Any:
+        lowest = neutral("max", operands[0].aval.dtype)
+        return self.reduced_element(ops, index, operands[0], "max", lowest)
+
 
 @final
 @primitive("reduce_window_min")
@@ -220,6 +267,10 @@ class ReduceWindowMin(WindowExtremum):
         x = self.padded(xp, x, neutral("min", x.dtype))
         return _reduce_windows(xp.minimum, x, self.steps())
 
+    def element_at(self, ops: IndexedOps[V], index: Index, *operands: Elements[V]) -> Any:
+        highest = neutral("min", operands[0].aval.dtype)
+        return self.reduced_element(ops, index, operands[0], "min", highest)
+
 
 class Selection(Windowed):
     """Operations on the element that is chosen in each window of a second operand.
@@ -235,6 +286,11 @@ class Selection(Windowed):
         out = self.bind(*primals)
         t = tangents[0]
         return out, ZERO if t is ZERO else self.bind(t, primals[1])
+
+    def extreme(self, x: ShapedArray) -> tuple[bool, Any]:
+        """Whether the largest element is chosen, and what padding counts as."""
+        largest = self.select_prim == "ge"
+        return largest, neutral("max" if largest else "min", x.dtype)
 
     def choices(self, xp: Any, x: Any) -> Iterator[tuple[Step, tuple[int, ...], Any]]:
         """Along one axis after another: the step, the shape before it, and which element it chose.
@@ -290,6 +346,12 @@ class SelectAndGatherAdd(Selection):
             parts = [_masked_bits(xp, view, chosen == k) for k, view in views]
             out = functools.reduce(xp.bitwise_or, parts).view(source.dtype)
         return out
+
+    def element_at(self, ops: IndexedOps[V], index: Index, *operands: Elements[V]) -> Any:
+        source, operand = operands
+        return gather_element(
+            ops, self.axes_of(operand.aval), index, source, operand, *self.extreme(operand.aval)
+        )
 
     def transpose(self, ct: Array, source: Value, operand: Array) -> Sequence[Value]:
         """Scattered into the dilated operand; the elements between are dropped again."""
@@ -356,6 +418,18 @@ class SelectAndScatterAdd(Selection):
         if any(c != (0, 0, 0) for c in cut):
             out = Pad(cut).impl(xp, out, out.dtype.type(0))
         return out.astype(source.dtype, copy=False)
+
+    def elements_together(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        """A window's stride in each direction: then it is the same windows that they meet."""
+        fits = all(n % s == 0 for n, s in zip(shape, self.window_strides, strict=True))
+        several = 1 < math.prod(self.window_strides) <= _MOST_TOGETHER
+        return self.window_strides if fits and several else None
+
+    def element_at(self, ops: IndexedOps[V], index: Index, *operands: Elements[V]) -> Any:
+        source, operand = operands
+        return scatter_element(
+            ops, self.axes_of(operand.aval), index, source, operand, *self.extreme(operand.aval)
+        )
 
     def transpose(self, ct: Array, source: Value, operand: Array) -> Sequence[Value]:
         gather = SelectAndGatherAdd(**self.params, base_dilation=self.base_dilation)

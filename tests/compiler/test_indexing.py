@@ -91,6 +91,14 @@ def test_rows_are_loaded_as_vectors():
     assert "load <" in native.llvm
 
 
+def test_indices_are_computed_where_they_are_read():
+    x, i = numbers((6, 40)), places(6, -6, 6)
+    for f in (lambda x, i: x[i], lambda x, i: x[fnp.arange(6), i], lambda x, i: x[i, (i + 1) * 2]):
+        assert len(compiled(f, x, i).steps) == 1
+        check(f, x, i)
+    assert len(compiled(lambda x, i: x.at[i, i + 2].add(x[:, 0] * 2), x, i).steps) == 2
+
+
 GATHERS = {
     "labels": lambda x, i: x[fnp.arange(6), i],
     "column": lambda x, i: x[:, i],
@@ -174,6 +182,31 @@ def test_concatenate(count, axis, dtype):
     x = numbers((6, 35), dtype)
     parts = [lambda x, k=k: lax.slice_in_dim(x, 0, 1 + k % 3, axis=axis) for k in range(count)]
     check(lambda x: fnp.concatenate([part(x) for part in parts], axis), x)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("count", [2, 3, 5, 8, 9])
+def test_elements_in_turn(count, dtype):
+    for width in (1, 7, 16, 70, 200):
+        x = numbers((3, width), dtype)
+        check(lambda x: fnp.stack([x[::-1] if k % 2 else x for k in range(count)], -1), x)
+
+
+def test_cheap_parts_are_computed_where_they_are_read():
+    x = numbers((6, 40))
+    f = lambda x: fnp.concatenate([-x[:, 20:], x[:, :20] * x[0, 1] + 1], 1) * x  # noqa: E731
+    assert len(compiled(f, x).steps) == 1
+    check(f, x)
+    check(lambda x: lax.pad(x[:, 1:] * x[:, :-1], 0.0, ((1, 1, 0), (1, 0, 0))) - x[0, 0], x)
+    check(lambda x: fnp.concatenate([fnp.sin(x), (x * 2).T.reshape(6, 40)], 0), x, tolerance=1e-6)
+    check(lambda x: fnp.concatenate([(x * 2).reshape(40, 6)[:6], x], 1), x)
+    check(lambda x, i: x[(i * 2).reshape(3, 2)], x, places(6, 0, 3))
+    check(lambda x, i: x[(i * 2)[:, None] + i], x, places(6, 0, 2))
+    check(lambda x, i: x[(i * 2).reshape(2, 3).T.reshape(6)], x, places(6, 0, 3))
+    check(lambda x: fnp.pad((x * 2).T.reshape(-1), 3), x)
+    # A divisor that does not exist is not divided by.
+    y = numbers((6, 40), "int32") + 1
+    check(lambda y: lax.pad(100 // y, 0, ((3, 1, 0), (1, 0, 0))), y)
 
 
 def test_parts_may_be_of_any_kind():

@@ -31,7 +31,7 @@ def arguments():
     return params, x, y
 
 
-@pytest.mark.parametrize("stage", ["jaxpr", "simplified", "numpy"])
+@pytest.mark.parametrize("stage", ["jaxpr", "optimized", "numpy"])
 def test_text_of_a_training_step(golden, stage):
     lowered = fst.jit(training_step).lower(*arguments())
     golden(f"training_step.{stage}.txt", lowered.as_text(stage))

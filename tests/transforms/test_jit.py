@@ -223,7 +223,7 @@ def test_calls_are_inlined_and_dead_code_dropped():
         fst.jit(fnp.exp)(x)
         return fst.jit(fnp.sin)(x)
 
-    text = f.lower(X).as_text("simplified")
+    text = f.lower(X).as_text("optimized")
     assert "jit" not in text
     assert "exp" not in text
     assert "sin" in text

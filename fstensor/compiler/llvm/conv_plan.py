@@ -178,6 +178,7 @@ def _planned(conv: Convolution, target: Target, band: int) -> ConvPlan:
     if by_inputs:
         tiles = math.prod(-(-r.size // r.tile) for r in rows) * -(-conv.outputs // width)
         chunks = min(conv.inputs, -(-_PARTS // (tiles * conv.groups)))
+        chunks = -(-conv.inputs // -(-conv.inputs // chunks))  # none of them empty
     return ConvPlan(
         by_inputs, copies, images, band, tuple(rows), _merged(made), packing, width, b_row,
         b_packed, chunks,

@@ -107,7 +107,6 @@ class LoopWriter:
     def _rows(self, values: Values, unroll: int) -> None:
         """Everything for one row, or for some vectors of rows."""
         kernel = self.kernel
-        inner = kernel.inner_bits
         for stage in range(kernel.stages):
             reduced = [
                 k
@@ -115,7 +114,7 @@ class LoopWriter:
                 if i.op == "reduce" and i.stage == stage + 1
             ]
             stores = [s for s in kernel.stores if kernel.stage_of(s) == stage]
-            inside = [s for s in stores if kernel.instructions[s.value].axes & inner]
+            inside = [s for s in stores if kernel.is_inside(s)]
             self.store_all([s for s in stores if s not in inside], values, unroll)
             if not reduced and not inside:
                 continue
@@ -507,8 +506,51 @@ class LoopWriter:
         """Compute everything, and only then write: a result may lie where an operand did."""
         pairs = [(s, u) for s in stores for u in range(unroll)]
         ready = [self.value(s.value, values, u, unroll) for s, u in pairs]
+        if self._are_interleaved(stores):
+            for u in range(unroll):
+                self._store_in_turn(stores[0], ready[u::unroll], u)
+            return
         for (s, u), value in zip(pairs, ready, strict=True):
             self.store(s, value, u)
+
+    def _are_interleaved(self, stores: Sequence[Store]) -> bool:
+        """Whether the vectors of some stores together make up one part of memory."""
+        if len(stores) < 2 or self.schedule.lanes == 1 or self.mask is not None:
+            return False
+        first = stores[0].access
+        return self._stride(first) == len(stores) and all(
+            s.access == Access(first.buffer, first.place + k) for k, s in enumerate(stores)
+        )
+
+    def _store_in_turn(self, first: Store, vectors: Sequence[Register], u: int) -> None:
+        """Write the first elements of all vectors, then the second ones, and so on."""
+        lanes, count = self.schedule.lanes, len(vectors)
+        dtype = self.kernel.buffers[first.access.buffer]
+        kind = memory_type(dtype)
+        texts = [self._stored(self.ops.spread(self.ops.convert(v, dtype), lanes)) for v in vectors]
+        size = lanes
+        while len(texts) > 1:  # one vector of all of them
+            texts += ["poison"] * (len(texts) % 2)
+            vector, size = f"<{size} x {kind}>", 2 * size
+            every = ", ".join(f"i32 {k}" for k in range(size))
+            texts = [
+                self.f.value(f"shufflevector {vector} {a}, {vector} {b}, <{size} x i32> <{every}>")
+                for a, b in zip(texts[::2], texts[1::2], strict=True)
+            ]
+        vector, total = f"<{size} x {kind}>", lanes * count
+        order = ", ".join(f"i32 {k * lanes + j}" for j in range(lanes) for k in range(count))
+        text = self.f.value(
+            f"shufflevector {vector} {texts[0]}, {vector} poison, <{total} x i32> <{order}>"
+        )
+        where = self._pointer(first.access, u)
+        self.f.do(f"store <{total} x {kind}> {text}, ptr {where}, align {dtype.alignment}")
+
+    def _stored(self, value: Register) -> str:
+        """A value as it stands in memory."""
+        if value.dtype != BOOL:
+            return value.text
+        wide = "i8" if value.lanes == 1 else f"<{value.lanes} x i8>"
+        return self.f.value(f"zext {type_of(BOOL, value.lanes)} {value.text} to {wide}")
 
     def store(self, store: Store, value: Register, u: int, offset: Register | None = None) -> None:
         """Write the elements of vector u, `offset` further on."""
@@ -518,11 +560,7 @@ class LoopWriter:
         value = self.ops.convert(value, dtype)
         if stride:
             value = self.ops.spread(value, lanes)
-        text = value.text
-        if dtype == BOOL:
-            narrow = type_of(BOOL, value.lanes)
-            wide = "i8" if value.lanes == 1 else f"<{lanes} x i8>"
-            text = self.f.value(f"zext {narrow} {text} to {wide}")
+        text = self._stored(value)
         if stride == 0:
             self.f.do(
                 f"store {kind} {text}, ptr {self._pointer(access, u, offset)}, align {aligned}"

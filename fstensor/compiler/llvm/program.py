@@ -16,7 +16,9 @@ from typing import TypeAlias, final
 
 import numpy as np
 
+from fstensor.compiler.convolution import ConvStep
 from fstensor.compiler.fuse import KernelStep, ProductStep
+from fstensor.compiler.llvm.conv_program import conv_room, write_conv_step
 from fstensor.compiler.llvm.gemm import workspace_bytes, write_product
 from fstensor.compiler.llvm.loops import write_epilogue, write_kernel
 from fstensor.compiler.llvm.scatter import scatter_lanes, write_scatter
@@ -71,8 +73,11 @@ def write_segment(module: Module, name: str, segment: Segment, target: Target) -
         reads = [_memory(segment, v) for v in step.reads]
         writes = [_memory(segment, v) for v in step.writes]
         waits_for = [] if isinstance(step, KernelStep) and step.continues else writes
-        if isinstance(step, ProductStep):
-            room = workspace_bytes(step.product, target, 1)
+        if isinstance(step, (ProductStep, ConvStep)):
+            if isinstance(step, ProductStep):
+                room = workspace_bytes(step.product, target, 1)
+            else:
+                room = conv_room(step, target)
             if room:
                 written.workspace = max(written.workspace, room)
                 writes.append(("workspace", 0, 1))
@@ -89,6 +94,9 @@ def write_segment(module: Module, name: str, segment: Segment, target: Target) -
         addresses = [pointers[v] for v in (*step.reads, *step.writes)]
         if isinstance(step, ProductStep):
             shared = _write_product(f, names, name, step, addresses, workspace, target)
+        elif isinstance(step, ConvStep):
+            is_large = step.flops >= _WORK_TO_SHARE * 8
+            shared = write_conv_step(f, names, name, step, addresses, workspace, target, is_large)
         elif isinstance(step, ScatterStep):
             shared = _write_scatter(f, names, name, step, addresses, target)
         else:

@@ -103,8 +103,8 @@ class _Scatter:
         known = dict(values)
         store = self.kernel.stores[0]
         for k in self._needed(store.value):
-            i = self.kernel.instructions[k]
-            if not i.axes & ~bits and i.op != "constant":
+            instruction = self.kernel.instructions[k]
+            if not instruction.axes & ~bits and instruction.op != "constant":
                 writer.value(k, known, 0, 1)
         start, stop = self._bounds(self.lane)
 

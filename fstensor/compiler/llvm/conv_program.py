@@ -1,0 +1,89 @@
+"""A convolution within a segment: the calls of its phases, and the memory that they work in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fstensor.compiler.convolution import ConvStep, Phase
+from fstensor.compiler.llvm.conv import STAGES, room, stages, write_convolution
+from fstensor.compiler.llvm.loops import write_epilogue
+from fstensor.compiler.llvm.target import Target
+from fstensor.compiler.llvm.text import Function
+
+
+def conv_room(step: ConvStep, target: Target) -> int:
+    """Bytes that suffice when each thread supplies as many: what is shared, and one thread's own."""
+    rooms = [room(p.convolution, target) for p in step.phases]
+    return sum(shared for shared, _ in rooms) + max(own for _, own in rooms)
+
+
+def write_conv_step(
+    f: Function,
+    names: dict[str, str],
+    segment: str,
+    step: ConvStep,
+    addresses: Sequence[str],
+    workspace: str,
+    target: Target,
+    is_large: bool,
+) -> bool:
+    """The functions of a convolution, unless they are there already, and their calls.
+
+    addresses: of all values read and written. Says whether threads share the work.
+    """
+    rooms = [room(p.convolution, target) for p in step.phases]
+    total, most = sum(shared for shared, _ in rooms), max(own for _, own in rooms)
+    thread, threads = ("%thread", "%threads") if is_large else ("0", "1")
+    after = ""
+    if not is_large:
+        first, work, after = f.value("icmp eq i64 %thread, 0"), f.new_block("do"), f.new_block("go")
+        f.branch_if(first, work, after)
+        f.enter(work)
+    own = f.value(f"mul i64 {thread}, {most}")
+    own = f.value(f"add i64 {own}, {total}")
+    own = f.value(f"getelementptr i8, ptr {workspace}, i64 {own}")
+    called = {stage for p in step.phases for stage in stages(p.convolution, target)}
+    waits = False
+    for stage in STAGES:
+        if stage not in called:
+            continue
+        if waits and is_large:
+            f.module.declare("declare void @fst_barrier(ptr, i64)")
+            f.do("call void @fst_barrier(ptr %barrier, i64 %threads)")
+        waits, place = True, 0
+        for phase, (shared_bytes, _) in zip(step.phases, rooms, strict=True):
+            conv = phase.convolution
+            name = _phase(f, names, segment, phase, len(addresses) - 2, target)
+            shared = f.value(f"getelementptr i8, ptr {workspace}, i64 {place}")
+            place += shared_bytes
+            if stage not in stages(conv, target):
+                continue
+            begin = (conv.lhs * conv.lhs_dtype.itemsize, conv.rhs * conv.rhs_dtype.itemsize)
+            operands = [
+                f.value(f"getelementptr i8, ptr {a}, i64 {n}")
+                for a, n in zip(addresses, begin, strict=False)
+            ]
+            pointers = ", ".join(f"ptr {a}" for a in (*operands, *addresses[2:], shared, own))
+            f.do(f"call void @{name}.{stage}({pointers}, i64 {thread}, i64 {threads})")
+    if after:
+        f.branch(after)
+        f.enter(after)
+    return is_large
+
+
+def _phase(
+    f: Function, names: dict[str, str], segment: str, phase: Phase, buffers: int, target: Target
+) -> str:
+    """The name of the functions of a phase, which are written the first time."""
+    key = f"{phase.convolution}\n{phase.kernel}"
+    if key not in names:
+        names[key] = f"{segment}_conv{len(names)}"
+
+        def epilogue(
+            g: Function, acc: str, index: list[str], lanes: int, mask: str | None
+        ) -> None:
+            write_epilogue(g, phase.kernel, acc, index, lanes, mask, target.has_fma)
+
+        extra = [f"ptr %p{k}" for k in range(buffers)]
+        write_convolution(f.module, names[key], phase.convolution, target, extra, epilogue)
+    return names[key]

@@ -1,0 +1,116 @@
+"""Values that are computed where they are read, instead of being written to memory first.
+
+So are cheap ones that are there for one equation only: one that finds elements by their index, as
+a pad does, or that reads indices, as a gather does, once for many elements.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+from fstensor.compiler.kernels import LOADS, Access, Kernel, Recorder
+from fstensor.core.affine import Affine
+from fstensor.core.jaxpr import Eqn, Jaxpr, Var
+from fstensor.core.scalar import ELEMENTARY
+from fstensor.ops.arrange import Concatenate
+from fstensor.ops.families import PerElement
+from fstensor.ops.gather import Gather
+from fstensor.ops.index import DynamicSlice, DynamicUpdateSlice, Pad
+from fstensor.ops.scatter import Scattering
+
+_COSTLY = {"div", "rem", "sqrt", *ELEMENTARY}
+# The most equations that are computed for one other, and their longest form.
+_MOST_EQUATIONS = 12
+_LONGEST = 6
+
+
+def recomputed(jaxpr: Jaxpr, kinds: Mapping[int, str]) -> set[int]:
+    """The identities of the equations whose results are computed where they are read.
+
+    kinds: of the equations, by their identities; see `fuse`.
+    """
+    uses: dict[Var, list[tuple[Eqn | None, int]]] = {}
+    for eqn in jaxpr.eqns:
+        for k, a in enumerate(eqn.invars):
+            if isinstance(a, Var):
+                uses.setdefault(a, []).append((eqn, k))
+    for a in jaxpr.outvars:
+        if isinstance(a, Var):
+            uses.setdefault(a, []).append((None, 0))
+    ends: dict[int, int] = {}  # the equation that a result is computed for
+    counts: dict[int, int] = {}
+    found: set[int] = set()
+    for eqn in reversed(jaxpr.eqns):
+        kind = kinds[id(eqn)]
+        if kind not in ("point", "view", "indexed", "parts"):
+            continue
+        readers = uses.get(eqn.outvars[0], ())
+        of = {_end(reader, k, ends, kinds) for reader, k in readers}
+        end = of.pop() if len(of) == 1 else None
+        if end is None:
+            continue
+        if kind == "view" and _is_regular(eqn):
+            ends[id(eqn)] = end
+        elif kind == "point" and _is_cheap(eqn) and counts.get(end, 0) < _MOST_EQUATIONS:
+            ends[id(eqn)] = end
+            counts[end] = counts.get(end, 0) + 1
+            found.add(id(eqn))
+        elif kind in ("indexed", "parts") and all(_joins_columns(eqn, r, k) for r, k in readers):
+            ends[id(eqn)] = end
+            found.add(id(eqn))
+    return found
+
+
+def _is_regular(view: Eqn) -> bool:
+    """Whether a rearrangement reads its operand by an index, not as a part of memory."""
+    index = tuple([Affine.axis(d, n) for n in [view.outvars[0].aval.ndim] for d in range(n)])
+    return view.primitive.source_index(index, view.invars[0].aval) is not None
+
+
+def _end(
+    reader: Eqn | None, k: int, ends: Mapping[int, int], kinds: Mapping[int, str]
+) -> int | None:
+    """The equation that computes an operand of the reader while it runs; None if there is none."""
+    if reader is None:
+        return None
+    return ends.get(id(reader)) or (id(reader) if _computes(reader, k, kinds) else None)
+
+
+def _computes(reader: Eqn, k: int, kinds: Mapping[int, str]) -> bool:
+    """Whether an equation can compute its operand k instead of reading it."""
+    primitive = reader.primitive
+    if kinds[id(reader)] == "indexed":
+        if isinstance(primitive, (Gather, DynamicSlice)):
+            return k > 0
+        return isinstance(primitive, (Pad, Concatenate))
+    if kinds[id(reader)] in ("scatter", "parts"):
+        return k > 0 or not isinstance(primitive, (Scattering, DynamicUpdateSlice))
+    return False
+
+
+def _joins_columns(eqn: Eqn, reader: Eqn | None, k: int) -> bool:
+    """Whether an equation joins the columns of indices, of which the reader takes one at a time."""
+    primitive = eqn.primitive
+    takes = reader and isinstance(reader.primitive, (Gather, Scattering)) and k == 1
+    last = eqn.outvars[0].aval.ndim - 1
+    return bool(takes) and isinstance(primitive, Concatenate) and primitive.dimension == last
+
+
+def _is_cheap(eqn: Eqn) -> bool:
+    primitive = eqn.primitive
+    assert isinstance(primitive, PerElement)
+    return _has_short_form(primitive, tuple([a.aval.dtype for a in eqn.invars]))
+
+
+@functools.lru_cache(maxsize=4096)
+def _has_short_form(primitive: PerElement, kinds: tuple[Any, ...]) -> bool:
+    record = Recorder(Kernel((), ()))
+    args = []
+    for n, dtype in enumerate(kinds):
+        record.kernel.buffers.append(dtype)
+        args.append(record.load(Access(n, Affine(0))))
+    primitive.lower(record, *args)
+    ops = [i.op for i in record.kernel.instructions if i.op not in ("constant", *LOADS)]
+    return len(ops) <= _LONGEST and not _COSTLY.intersection(ops)

@@ -1,0 +1,409 @@
+"""Native convolutions and reductions over windows, against the NumPy executor."""
+
+import itertools
+import mmap
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import fstensor as fs
+from fstensor import config, dtypes, jit, lax
+from fstensor import numpy as fnp
+from fstensor.array import from_buffer
+from fstensor.compiler import native
+from fstensor.compiler.llvm import conv_plan
+from fstensor.compiler.llvm.target import AVX2, AVX512, NEON, SSE2
+from tests.compiler.test_gemm import guarded
+from tests.tolerances import assert_close
+
+TARGETS = {"avx512": AVX512, "avx2": AVX2, "sse2": SSE2, "neon": NEON}
+NHWC = ("NHWC", "HWIO", "NHWC")
+NCHW = ("NCHW", "OIHW", "NCHW")
+
+
+def numbers(shape, dtype=np.float32, seed=0):
+    """Values in memory behind which nothing can be read."""
+    values = np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+    size = values.nbytes
+    memory = guarded(size)[:size] if size else np.zeros(0, np.uint8)
+    result = memory.view(dtype).reshape(shape)
+    result[...] = values
+    return from_buffer(result)
+
+
+def run(f, *args, executor="llvm", threads=None):
+    changes = {"executor": executor} | ({} if threads is None else {"threads": threads})
+    with config.override(**changes):
+        out = jit(lambda *xs: f(*xs))(*args)
+        return [np.array(y) for y in fs.tree.leaves(out)]
+
+
+def host_calls(f, *args):
+    with config.override(executor="llvm"):
+        return jit(lambda *xs: f(*xs)).lower(*args).report().count("host:")
+
+
+def check(f, *args, factor=4.0, expect_native=True):
+    assert not expect_native or not host_calls(f, *args)
+    expected = run(f, *args, executor="numpy")
+    for got, want in zip(run(f, *args), expected, strict=True):
+        assert_close(got, want, factor=factor)
+
+
+def conv(stride=1, padding="SAME", numbers=NHWC, **options):
+    def f(x, w):
+        strides = (stride,) * (x.ndim - 2) if isinstance(stride, int) else stride
+        return lax.conv_general_dilated(
+            x, w, strides, padding, dimension_numbers=numbers, **options
+        )
+
+    return f
+
+
+PARAMETERS = {
+    "one channel": ((3, 9, 11, 1), (3, 3, 1, 20), {}),
+    "no multiples": ((2, 7, 8, 5), (3, 2, 5, 19), {}),
+    "no padding": ((2, 8, 8, 16), (3, 3, 16, 32), {"padding": "VALID"}),
+    "1x1": ((2, 6, 7, 8), (1, 1, 8, 40), {}),
+    "1x1 strided": ((2, 6, 7, 8), (1, 1, 8, 4), {"stride": 2}),
+    "strided": ((2, 12, 13, 6), (5, 5, 6, 10), {"stride": 2}),
+    "strided by 3, 2": ((2, 12, 13, 6), (2, 3, 6, 10), {"stride": (3, 2)}),
+    "7x7": ((1, 20, 20, 3), (7, 7, 3, 17), {"stride": 2, "padding": ((3, 3), (3, 3))}),
+    "uneven padding": ((2, 6, 5, 4), (3, 3, 4, 4), {"padding": ((0, 4), (5, 1))}),
+    "negative padding": ((2, 9, 9, 4), (3, 3, 4, 4), {"padding": ((-2, 1), (1, -3))}),
+    "far padding": ((1, 2, 2, 3), (2, 2, 3, 4), {"padding": ((6, 7), (5, 5))}),
+    "dilated kernel": ((2, 11, 10, 4), (3, 3, 4, 8), {"rhs_dilation": (2, 3)}),
+    "dilated operand": (
+        (2, 5, 6, 4), (3, 3, 4, 8), {"padding": ((1, 2), (2, 2)), "lhs_dilation": (2, 3)},
+    ),
+    "both dilated": (
+        (2, 5, 6, 4), (3, 3, 4, 8),
+        {"padding": ((3, 2), (2, 4)), "lhs_dilation": (2, 4), "rhs_dilation": (3, 2), "stride": 3},
+    ),
+    "dilated by more than the kernel": (
+        (2, 4, 4, 3), (2, 2, 3, 5), {"padding": ((0, 1), (1, 0)), "lhs_dilation": (4, 3)},
+    ),
+    "groups": ((2, 6, 6, 8), (3, 3, 2, 12), {"feature_group_count": 4}),
+    "depthwise": ((2, 6, 6, 10), (3, 3, 1, 10), {"feature_group_count": 10}),
+    "depthwise, two each": ((2, 6, 6, 5), (3, 3, 1, 10), {"feature_group_count": 5}),
+    "batch groups": ((4, 6, 6, 3), (3, 3, 3, 8), {"batch_group_count": 2}),
+    "wide": ((1, 5, 5, 3), (3, 3, 3, 130), {}),
+    "one output": ((2, 5, 6, 7), (3, 3, 7, 1), {}),
+    "deep": ((1, 4, 4, 70), (3, 3, 70, 33), {}),
+    "window as large as the operand": ((3, 6, 6, 4), (6, 6, 4, 9), {"padding": "VALID"}),
+    "window larger than the result": ((5, 9, 9, 7), (8, 7, 7, 9), {"padding": ((1, 0), (0, 1))}),
+    "one place": ((16, 3, 3, 8), (3, 3, 8, 8), {"padding": "VALID"}),
+    "large batch of single places": ((30, 1, 1, 8), (1, 1, 8, 20), {}),
+    "channels first": ((2, 5, 9, 8), (7, 5, 3, 3), {"numbers": NCHW}),
+    "channels first, strided": ((2, 3, 16, 15), (8, 3, 5, 5), {"numbers": NCHW, "stride": 2}),
+    "channels first, long rows": ((1, 2, 4, 70), (5, 2, 3, 3), {"numbers": NCHW}),
+    "channels first, groups": (
+        (2, 6, 5, 5), (4, 3, 3, 3), {"numbers": NCHW, "feature_group_count": 2},
+    ),
+    "strange layouts": ((6, 3, 2, 7), (4, 3, 3, 2), {"numbers": ("WNCH", "OWHI", "CHNW")}),
+    "one axis": ((2, 40, 3), (5, 3, 8), {"numbers": ("NWC", "WIO", "NWC")}),
+    "one axis, channels first": (
+        (2, 3, 40), (8, 3, 5), {"numbers": ("NCW", "OIW", "NCW"), "stride": 3},
+    ),
+    "three axes": ((2, 4, 5, 6, 3), (2, 3, 3, 3, 9), {"numbers": ("NDHWC", "DHWIO", "NDHWC")}),
+    "no axis": ((4, 5), (7, 5), {"numbers": ("NC", "OI", "NC")}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_conv(name, dtype):
+    x_shape, w_shape, options = PARAMETERS[name]
+    check(conv(**options), numbers(x_shape, dtype, 1), numbers(w_shape, dtype, 2))
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_grad_conv(name):
+    x_shape, w_shape, options = PARAMETERS[name]
+    f = conv(**options)
+    args = numbers(x_shape, np.float32, 1), numbers(w_shape, np.float32, 2)
+
+    def loss(x, w):
+        return fnp.sum(fnp.sin(f(x, w)))
+
+    check(fs.grad(loss, argnums=(0, 1)), *args, factor=40)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    "name", ["no multiples", "both dilated", "wide", "channels first", "strange layouts"]
+)
+def test_conv_for_targets(monkeypatch, name, target):
+    monkeypatch.setattr(native, "host_target", lambda: TARGETS[target])
+    x_shape, w_shape, options = PARAMETERS[name]
+    f = conv(**options)
+    args = numbers(x_shape, np.float32, 1), numbers(w_shape, np.float32, 2)
+    check(fs.grad(lambda x, w: fnp.sum(f(x, w) ** 2), argnums=(0, 1)), *args, factor=40)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, dtypes.bfloat16])
+@pytest.mark.parametrize("preferred", [None, np.float32])
+@pytest.mark.parametrize("name", ["no multiples", "channels first", "no padding"])
+def test_conv_of_16_bits(name, preferred, dtype):
+    x_shape, w_shape, options = PARAMETERS[name]
+    f = conv(**options, preferred_element_type=preferred)
+    check(f, numbers(x_shape, dtype, 1), numbers(w_shape, dtype, 2), factor=2)
+
+
+@pytest.mark.parametrize("layout", [NHWC, NCHW])
+@pytest.mark.parametrize("what", ["forward", "by lhs", "by rhs"])
+def test_threads_give_equal_bits(what, layout):
+    shape, kernel = (9, 14, 14, 6), (3, 3, 6, 24)
+    if layout is NCHW:
+        shape, kernel = (9, 6, 14, 14), (24, 6, 3, 3)
+    f = conv(numbers=layout)
+    x, w = numbers(shape, np.float32, 1), numbers(kernel, np.float32, 2)
+    computed = {
+        "forward": f,
+        "by lhs": fs.grad(lambda x, w: fnp.sum(f(x, w) ** 2)),
+        "by rhs": fs.grad(lambda x, w: fnp.sum(f(x, w) ** 2), argnums=1),
+    }[what]
+    (alone,) = run(computed, x, w, threads=1)
+    for threads in (2, 3):
+        (together,) = run(computed, x, w, threads=threads)
+        np.testing.assert_array_equal(alone, together)
+
+
+def test_kernel_gradient_of_few_sums_is_cut_into_chunks():
+    f = conv()
+    x, w = numbers((50, 12, 12, 1), np.float32, 1), numbers((3, 3, 1, 20), np.float32, 2)
+    check(fs.grad(lambda x, w: fnp.sum(f(x, w) ** 2), argnums=1), x, w, factor=40)
+
+
+def test_image_is_cut_into_bands(monkeypatch):
+    monkeypatch.setattr(conv_plan, "_BAND_BYTES", 4096)
+    for layout, shape, kernel in (
+        (NHWC, (1, 41, 30, 6), (3, 3, 6, 20)),
+        (NCHW, (1, 6, 41, 30), (20, 6, 3, 3)),
+        (("NWC", "WIO", "NWC"), (1, 300, 6), (3, 6, 20)),
+    ):
+        x, w = numbers(shape, np.float32, 1), numbers(kernel, np.float32, 2)
+        for options in ({}, {"stride": 2}, {"padding": [(3, 5)] * (len(shape) - 2)}):
+            check(conv(numbers=layout, **options), x, w)
+
+
+def test_epilogue_is_fused():
+    def f(x, w, b, residual):
+        y = conv()(x, w) + b
+        return fnp.maximum(y, 0) * 2 + residual, y
+
+    x, w = numbers((2, 6, 6, 5), np.float32, 1), numbers((3, 3, 5, 18), np.float32, 2)
+    b, residual = numbers((18,), np.float32, 3), numbers((2, 6, 6, 18), np.float32, 4)
+    check(f, x, w, b, residual)
+    with config.override(executor="llvm"):
+        report = jit(f).lower(x, w, b, residual).report()
+    assert report == "native: 1 kernels in one call"
+
+
+def test_epilogue_of_dilated_operand_and_channels_first():
+    def f(x, w, b):
+        y = lax.conv_general_dilated(
+            x, w, (1, 1), ((1, 2), (2, 1)), lhs_dilation=(2, 2), dimension_numbers=NCHW
+        )
+        places = lax.broadcasted_iota(np.float32, y.shape, 3)
+        return fnp.maximum(y + b[:, None, None], 0) + places
+
+    args = [numbers(s, np.float32, n) for n, s in enumerate(((2, 5, 6, 7), (9, 5, 3, 3), (9,)))]
+    check(f, *args)
+
+
+def test_update_of_parameters_is_fused():
+    def f(x, w, ct):
+        gradient = fs.vjp(lambda w: conv()(x, w), w)[1](ct)[0]
+        return w - 0.1 * gradient
+
+    x, w = numbers((4, 6, 6, 5), np.float32, 1), numbers((3, 3, 5, 18), np.float32, 2)
+    ct = numbers((4, 6, 6, 18), np.float32, 3)
+    check(f, x, w, ct, factor=20)
+    with config.override(executor="llvm"):
+        assert jit(f).lower(x, w, ct).report() == "native: 1 kernels in one call"
+
+
+def test_conv_of_rearranged_operands():
+    def f(x, w):
+        return conv()(x.transpose((0, 2, 3, 1))[:, ::-1], w[::-1, :, :, 1:])
+
+    check(f, numbers((2, 5, 6, 7), np.float32, 1), numbers((3, 3, 5, 9), np.float32, 2))
+
+
+def test_nan_and_infinity_stay_where_windows_meet_them():
+    x = np.zeros((1, 6, 6, 2), np.float32)
+    x[0, 0, 0, 0], x[0, 5, 5, 1] = np.nan, np.inf
+    check(conv(), from_buffer(x), numbers((3, 3, 2, 5)))
+
+
+def test_conv_in_loop():
+    def f(x, w):
+        return lax.fori_loop(0, 3, lambda i, x: fnp.tanh(conv()(x, w)), x)
+
+    check(f, numbers((2, 5, 5, 4)), numbers((3, 3, 4, 4)), factor=20, expect_native=False)
+
+
+def test_random_convolutions():
+    rng = np.random.default_rng(3)
+    letters = "NCHW"
+    for _ in range(40):
+        layouts = ["".join(rng.permutation(list(x))) for x in (letters, "OIHW", letters)]
+        groups = int(rng.choice([1, 1, 1, 2, 3]))
+        by_batch = groups > 1 and rng.random() < 0.4
+        window = rng.integers(1, 5, 2)
+        spread, base, stride = (rng.integers(1, 4, 2) for _ in range(3))
+        sizes = rng.integers(1, 9, 2)
+        inputs, outputs = int(rng.integers(1, 6)), groups * int(rng.integers(1, 30))
+        dims = {"N": int(rng.integers(1, 5)) * (groups if by_batch else 1),
+                "C": inputs * (1 if by_batch else groups),
+                "O": outputs, "I": inputs}  # fmt: skip
+        pads = []
+        for k in range(2):
+            reach = (window[k] - 1) * spread[k] + 1
+            length = (sizes[k] - 1) * base[k] + 1
+            low = int(rng.integers(-1, 4))
+            pads.append((low, max(int(rng.integers(0, 4)), int(reach - length - low))))
+        x_shape = [{**dims, "H": sizes[0], "W": sizes[1]}[c] for c in layouts[0]]
+        w_shape = [{**dims, "H": window[0], "W": window[1]}[c] for c in layouts[1]]
+        f = conv(
+            tuple(map(int, stride)), pads, tuple(layouts),
+            lhs_dilation=tuple(map(int, base)), rhs_dilation=tuple(map(int, spread)),
+            **{"batch_group_count" if by_batch else "feature_group_count": groups},
+        )  # fmt: skip
+        args = numbers(x_shape, np.float32, 1), numbers(w_shape, np.float32, 2)
+        if min(f(*args).shape):
+            check(f, *args)
+            check(fs.grad(lambda *a, f=f: fnp.sum(f(*a) ** 2), argnums=(0, 1)), *args, factor=40)
+
+
+# Windows
+
+WINDOWS = {
+    "2x2": ((2, 6, 8, 5), {"window": (1, 2, 2, 1), "strides": (1, 2, 2, 1)}),
+    "2x2 with a rest": ((2, 7, 7, 20), {"window": (1, 2, 2, 1), "strides": (1, 2, 2, 1)}),
+    "3x3 by 2": (
+        (2, 8, 10, 5), {"window": (1, 3, 3, 1), "strides": (1, 2, 2, 1), "padding": "SAME"},
+    ),
+    "3x3 by 2 with a rest": (
+        (2, 7, 9, 5), {"window": (1, 3, 3, 1), "strides": (1, 2, 2, 1), "padding": "SAME"},
+    ),
+    "3x3 by 1": ((2, 6, 5, 4), {"window": (1, 3, 3, 1), "padding": "SAME"}),
+    "channels first": ((2, 3, 6, 20), {"window": (1, 1, 2, 2), "strides": (1, 1, 2, 2)}),
+    "strides beyond the window": ((2, 9, 9, 3), {"window": (1, 2, 2, 1), "strides": (1, 3, 3, 1)}),
+    "dilated": (
+        (2, 9, 12, 3),
+        {"window": (1, 2, 3, 1), "strides": (1, 1, 2, 1), "window_dilation": (1, 3, 2, 1)},
+    ),
+    "padded": (
+        (1, 6, 6, 3),
+        {"window": (1, 2, 2, 1), "strides": (1, 2, 2, 1),
+         "padding": ((0, 0), (1, 3), (2, 0), (0, 0))},
+    ),
+    "cut": (
+        (1, 8, 8, 3),
+        {"window": (1, 2, 3, 1), "strides": (1, 2, 1, 1),
+         "padding": ((0, 0), (-1, 1), (1, -2), (0, 0))},
+    ),
+    "dilated operand": (
+        (1, 5, 4, 3),
+        {"window": (1, 3, 2, 1), "padding": "VALID", "base_dilation": (1, 2, 3, 1)},
+    ),
+    "one axis": ((40,), {"window": (5,), "strides": (2,)}),
+    "all": ((2, 5, 5, 3), {"window": (1, 5, 5, 1)}),
+}  # fmt: skip
+
+
+def window_args(window, strides=None, padding="VALID", **options):
+    return {
+        "window_dimensions": window, "window_strides": strides, "padding": padding, **options,
+    }  # fmt: skip
+
+
+REDUCTIONS = {"sum": (0, lax.add), "max": (-np.inf, lax.max), "min": (np.inf, lax.min)}
+
+
+@pytest.mark.parametrize("kind", REDUCTIONS)
+@pytest.mark.parametrize("name", WINDOWS)
+def test_reduce_window(name, kind):
+    shape, options = WINDOWS[name]
+    start, combine = REDUCTIONS[kind]
+
+    def f(x):
+        return lax.reduce_window(x, start, combine, **window_args(**options))
+
+    x = numbers(shape)
+    check(f, x)
+    is_native = kind == "sum" or "base_dilation" not in options
+    gradient = fs.grad(lambda x: fnp.sum(f(fnp.maximum(x, 0)) ** 2))
+    check(gradient, x, factor=10, expect_native=is_native)
+    check(lambda x, t: fs.jvp(f, (x,), (t,)), x, numbers(shape, seed=5))
+
+
+@pytest.mark.parametrize("name", ["2x2", "2x2 with a rest", "3x3 by 2", "3x3 by 1", "dilated"])
+@pytest.mark.parametrize("values", ["ties", "nan", "infinite"])
+def test_gradient_of_max_pool_chooses_as_impl(name, values):
+    shape, options = WINDOWS[name]
+    rng = np.random.default_rng(7)
+    pick = {"ties": [0.0, -0.0, 1.0], "nan": [np.nan, 1.0, 2.0], "infinite": [-np.inf, np.inf, 0.0]}
+    x = from_buffer(rng.choice(np.array(pick[values], np.float32), shape))
+
+    def f(x):
+        return lax.reduce_window(x, -np.inf, lax.max, **window_args(**options))
+
+    ct = numbers(f(x).shape, seed=3)
+    check(lambda x, ct: fs.vjp(f, x)[1](ct), x, ct)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int32, np.uint16, np.float16, np.float64, bool])
+def test_reduce_window_dtypes(dtype):
+    rng = np.random.default_rng(1)
+    x = from_buffer(rng.integers(0, 100, (2, 6, 6, 5)).astype(dtype))
+    for start, combine in (
+        (0, lax.add), (dtypes.iinfo(dtype).min if np.dtype(dtype).kind in "iu" else 0, lax.max),
+    ):  # fmt: skip
+        start = np.asarray(start, dtype)
+        check(
+            lambda x, start=start, combine=combine: lax.reduce_window(
+                x, start, combine, (1, 3, 2, 1), (1, 2, 2, 1), "SAME"
+            ),
+            x,
+        )
+
+
+def test_windows_of_many_elements_stay_on_the_host():
+    def f(x):
+        return lax.reduce_window(x, 0.0, lax.add, (20, 20), (1, 1), "VALID")
+
+    x = numbers((30, 30))
+    assert host_calls(f, x) == 1
+    check(f, x, expect_native=False)
+
+
+def test_relu_is_fused_with_gradient_of_max_pool():
+    def f(x, ct):
+        pool = {"window": (1, 2, 2, 1), "strides": (1, 2, 2, 1)}
+
+        def relu_then_pool(x):
+            return lax.reduce_window(fnp.maximum(x, 0), -np.inf, lax.max, **window_args(**pool))
+
+        return fs.vjp(relu_then_pool, x)[1](ct)[0]
+
+    x, ct = numbers((2, 6, 8, 20)), numbers((2, 3, 4, 20), seed=1)
+    check(f, x, ct)
+    with config.override(executor="llvm"):
+        assert jit(f).lower(x, ct).report() == "native: 2 kernels in one call"
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_windows_for_targets(monkeypatch, target):
+    monkeypatch.setattr(native, "host_target", lambda: TARGETS[target])
+    for name in ("2x2", "3x3 by 2 with a rest", "channels first"):
+        shape, options = WINDOWS[name]
+
+        def loss(x, options=options):
+            y = lax.reduce_window(fnp.sin(x), -np.inf, lax.max, **window_args(**options))
+            return fnp.sum(y**2)
+
+        check(fs.grad(loss), numbers(shape), factor=10)
