@@ -9,6 +9,7 @@ import fstensor as fst
 import fstensor.numpy as fnp
 from fstensor import config, lax
 from fstensor.errors import NonFiniteError, OutOfBoundsError
+from tests.tolerances import assert_close
 
 X = np.array([1.0, -2.0, 0.0], np.float32)
 HERE = "test_debugging.py"
@@ -220,7 +221,8 @@ def test_results_are_the_same():
         plain = fst.jit(g)(x, ws)
         with config.override(debug_nans=True, debug_infs=True):
             checked = fst.jit(g)(x, ws)
-        fst.tree.map(np.testing.assert_array_equal, plain, checked)
+        # Operation by operation, each is rounded; compiled together, they round once.
+        fst.tree.map(lambda a, b: assert_close(a, b, derivative=True), plain, checked)
 
 
 def test_the_setting_is_of_the_block_and_the_thread():

@@ -58,7 +58,8 @@ class Convolution:
 
     dtype: of the arithmetic. batch, inputs, outputs: the numbers of n, c, o in each of the groups.
     The other numbers are places in memory, in elements: where an operand begins, and how far apart
-    its groups, batch entries, inputs, outputs are.
+    its groups, batch entries, inputs, outputs are. lhs_output: as far apart are the elements of
+    the operand that neighbouring outputs read; 0 where they read the same.
     """
 
     dtype: Dtype
@@ -77,6 +78,7 @@ class Convolution:
     rhs_group: int
     rhs_output: int
     rhs_input: int
+    lhs_output: int = 0
 
     @property
     def flops(self) -> int:
@@ -90,6 +92,8 @@ class Convolution:
             for a in self.axes
         )
         lhs = f"{self.lhs} + {self.lhs_group} g + {self.lhs_batch} n + {self.lhs_input} c"
+        if self.lhs_output:
+            lhs += f" + {self.lhs_output} o"
         rhs = f"{self.rhs} + {self.rhs_group} g + {self.rhs_output} o + {self.rhs_input} c"
         sizes = f"{self.groups} groups, {self.batch} by {self.inputs} to {self.outputs}"
         dtypes = f"{self.dtype} of {self.lhs_dtype}, {self.rhs_dtype}"
@@ -275,5 +279,10 @@ def convolution_step(
         rhs_output=far[rhs_spec[0]],
         rhs_input=far[rhs_spec[1]],
     )
+    if outputs == 1 and groups > 1:
+        # Groups of one output each are computed as outputs, each of which reads its own elements.
+        conv = replace(
+            conv, groups=1, outputs=groups, lhs_output=conv.lhs_group, rhs_output=conv.rhs_group
+        )
     whole = grouped(kernel, order, len(order))
     return ConvStep(list(make_phases(conv, bases, whole)), whole, reads, writes)

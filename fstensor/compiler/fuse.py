@@ -13,6 +13,7 @@ kernel a value is read only where it was computed, element by element.
 from __future__ import annotations
 
 import functools
+import heapq
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -45,6 +46,7 @@ from fstensor.core.scalar import (
 from fstensor.ops.arrange import Concatenate
 from fstensor.ops.conv import ConvGeneralDilated
 from fstensor.ops.cumulative import Cumulative
+from fstensor.ops.barrier import OptimizationBarrier
 from fstensor.ops.dot import DotGeneral, free_axes
 from fstensor.ops.families import PerElement
 from fstensor.ops.gather import Gather
@@ -259,6 +261,8 @@ class _Fusion:
         """Rearrangements that must be made after all: results, and what is then reshaped."""
         needed = [a for a in self.jaxpr.outvars if isinstance(a, Var)]
         for eqn in self.jaxpr.eqns:
+            if isinstance(eqn.primitive, OptimizationBarrier):
+                needed += [a for a in eqn.invars if isinstance(a, Var)]
             if self._kind(eqn) == "view" and _source(eqn) is None:
                 needed += [a for a in eqn.invars if isinstance(a, Var)]
             in_memory: Sequence[Atom] = ()
@@ -266,6 +270,8 @@ class _Fusion:
                 in_memory = eqn.invars
             elif isinstance(eqn.primitive, (Gather, DynamicSlice)):
                 in_memory = eqn.invars[:1]
+            elif self._kind(eqn) == "indexed" and not isinstance(eqn.primitive, (Pad, Concatenate)):
+                in_memory = eqn.invars
             needed += [a for a in in_memory if isinstance(a, Var) and not self.lies(a)]
         for v in needed:
             made_by = self.maker.get(v)
@@ -583,20 +589,35 @@ class _Fusion:
 
     def _ordered(self) -> list[_Unit]:
         """The units, each after those it needs, with as few changes to the host as possible."""
-        waiting = sorted(self.units.values(), key=lambda u: u.number)
-        done, order, on_host = 0, [], False
-        while waiting:
-            ready = [u for u in waiting if not u.before & ~done]
-            now = [u for u in ready if (u.domain is None) == on_host]
-            if not now:
+        missing = {u.number: u.before.bit_count() for u in self.units.values()}
+        users: dict[int, list[_Unit]] = {}
+        for u in self.units.values():
+            for n in _bits(u.before):
+                users.setdefault(n, []).append(u)
+        ready: tuple[list[int], list[int]] = ([], [])  # in native code, on the host
+        order: list[_Unit] = []
+        on_host = False
+
+        def add(u: _Unit) -> None:
+            heapq.heappush(ready[self._is_on_host(u)], u.number)
+
+        for u in self.units.values():
+            if not missing[u.number]:
+                add(u)
+        while len(order) < len(self.units):
+            if not ready[on_host]:
                 on_host = not on_host
-                continue
-            for u in now:
-                order.append(u)
-                done |= 1 << u.number
-            taken = set(map(id, now))
-            waiting = [u for u in waiting if id(u) not in taken]
+            unit = self.units[heapq.heappop(ready[on_host])]
+            order.append(unit)
+            for user in users.get(unit.number, ()):
+                missing[user.number] -= 1
+                if not missing[user.number]:
+                    add(user)
         return order
+
+    def _is_on_host(self, unit: _Unit) -> bool:
+        # Barriers are no work for anybody.
+        return unit.domain is None and not isinstance(unit.eqns[0].primitive, OptimizationBarrier)
 
     def _kernel(self, unit: _Unit, wanted: set[Var]) -> KernelStep | ProductStep | ConvStep:
         lowering = _Lowering(self, unit)
@@ -976,8 +997,8 @@ def _kind(eqn: Eqn) -> str:
 
     "point": something for each element. "reduce", "scan": a combination along axes. "view":
     nothing, a rearrangement that others read in place. "iota": a function of the index. "indexed":
-    elements found by their index. "product": of matrices. "convolution". "parts": a result written part by part.
-    "scatter": an array changed in places. "host": a call of `impl`. Later some become "copy": a
+    elements found by their index. "product": of matrices. "convolution". "parts": a result written
+    part by part. "scatter": an array changed in places. "host": a call of `impl`. Later some become "copy": a
     rearrangement that is made after all; and "inline": see `recomputed`.
     """
     avals = [a.aval for a in (*eqn.invars, *eqn.outvars)]

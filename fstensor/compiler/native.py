@@ -14,7 +14,8 @@ from typing import Any, final
 import numpy as np
 
 from fstensor.compiler import memory
-from fstensor.compiler.fuse import HostStep, Step, fuse, why_host
+from fstensor.compiler.barriers import drop_barriers, free_numbers
+from fstensor.compiler.fuse import HostStep, fuse, why_host
 from fstensor.compiler.llvm import engine
 from fstensor.compiler.llvm.program import Written, write_segment
 from fstensor.compiler.llvm.target import host_target
@@ -107,10 +108,11 @@ class Native:
     """
 
     def __init__(self, source: ClosedJaxpr) -> None:
+        source = free_numbers(source)
         self.source = source
-        self.steps: list[Step] = fuse(source)
-        outputs = {a for a in source.jaxpr.outvars if isinstance(a, Var)}
-        self.parts = plan(self.steps, outputs)
+        self.steps, same = drop_barriers(fuse(source))
+        outvars = [same.get(a, a) if isinstance(a, Var) else a for a in source.jaxpr.outvars]
+        self.parts = plan(self.steps, {a for a in outvars if isinstance(a, Var)})
         self.schedules: list[Schedule] = []
         module = Module()
         calls: list[tuple[NativeCall, Written]] = []
@@ -133,7 +135,7 @@ class Native:
             for call, written in calls:
                 call.link(code, written)
         jaxpr = source.jaxpr
-        changed = Jaxpr(jaxpr.constvars, jaxpr.invars, jaxpr.outvars, eqns, jaxpr.debug_info)
+        changed = Jaxpr(jaxpr.constvars, jaxpr.invars, outvars, eqns, jaxpr.debug_info)
         self.result = ClosedJaxpr(changed, source.consts)
 
     @property

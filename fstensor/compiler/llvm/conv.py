@@ -221,7 +221,15 @@ class _Writer:
         result: list[str] = []
         whole, element = type_of(dtype, widest), type_of(dtype, 1)
         for r in rows:
-            x = load(fn, offset(fn, a, dtype, "1", r) if r else a, dtype, 1)
+            near = offset(fn, a, dtype, "1", r) if r else a
+            if self.conv.lhs_output:
+                for p, y in zip(pieces, factors, strict=True):
+                    x = load(fn, offset(fn, near, dtype, str(p.at)), dtype, p.lanes)
+                    kind, name = type_of(dtype, p.lanes), suffix(dtype, p.lanes)
+                    total = sums[len(result)]
+                    result.append(multiply_add(fn, kind, name, self.target, x, y, total))
+                continue
+            x = load(fn, near, dtype, 1)
             one = fn.value(f"insertelement {whole} poison, {element} {x}, i64 0")
             x = fn.value(
                 f"shufflevector {whole} {one}, {whole} poison, <{widest} x i32> zeroinitializer"
@@ -526,6 +534,12 @@ class _Writer:
                 self._write_rows(fn, (a, b, "%own"), (group, n, at, count), panel)
         fn.finish()
 
+    def _of_outputs(self, fn: Function, a: str, panel: str) -> str:
+        """The elements that the outputs of a panel read, where each reads its own."""
+        if not self.conv.lhs_output:
+            return a
+        return offset(fn, a, self.dtype, panel, self.plan.width)
+
     def _past_padding(self, fn: Function, a: str) -> str:
         """Where the first window begins in the operand itself."""
         skipped = sum(-axis.low * axis.lhs for axis in self.conv.axes)
@@ -540,6 +554,7 @@ class _Writer:
     ) -> None:
         """All tiles of a band, for a panel of outputs."""
         a, b, sums = pointers
+        a = self._of_outputs(fn, a, panel)
         group, n, at, count = position
         index = [n] + ["0"] * len(self.conv.axes)
         index[1] = at
@@ -619,6 +634,7 @@ class _Writer:
     ) -> None:
         a, b, sums = pointers
         number, panel, index = which
+        a = self._of_outputs(fn, a, panel)
         for i, row in zip(index, self.plan.rows, strict=True):
             a = offset(fn, a, self.dtype, i, row.stride)
         size = self.panel_size if self.plan.b_packed else self.plan.width

@@ -63,7 +63,7 @@ class Piece:
 class Copied:
     """An axis of a copy of the operand, from the slowest to the fastest in memory.
 
-    axis: a spatial axis, or -1 for inputs or batch. source, target: strides in memory and in the
+    axis: a spatial axis, or -1 for inputs or batch, -2 for outputs. source, target: strides in memory and in the
     copy. extent: of the copy; the elements from `first` up to `last` are those of the operand, the
     others zeros.
     """
@@ -231,7 +231,8 @@ def _merged(levels: list[Level]) -> tuple[Level, ...]:
 
 def _copies(conv: Convolution, by_inputs: bool, band: int) -> tuple[Copied, ...]:
     """The axes of a copy of an image (or of an input), in the order in which they lie in memory."""
-    if all(a.is_inside for a in conv.axes) and conv.lhs_dtype == conv.dtype:
+    in_place = all(a.is_inside for a in conv.axes) and conv.lhs_dtype == conv.dtype
+    if in_place and not conv.lhs_output:
         return ()
     size, stride = (conv.batch, conv.lhs_batch) if by_inputs else (conv.inputs, conv.lhs_input)
     taken = (replace(conv.axes[0], places=band), *conv.axes[1:])
@@ -239,6 +240,8 @@ def _copies(conv: Convolution, by_inputs: bool, band: int) -> tuple[Copied, ...]
     axes.append((-1, stride, size, 0, size))
     # Axes of size 1 go outside, where they disturb no run of elements.
     axes.sort(key=lambda x: (x[2] != 1 or x[4] != 1, -abs(x[1])))
+    if conv.lhs_output:
+        axes.append((-2, conv.lhs_output, conv.outputs, 0, conv.outputs))
     found: list[Copied] = []
     step = 1
     for axis, source, extent, low, n in reversed(axes):

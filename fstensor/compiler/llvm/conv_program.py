@@ -79,9 +79,7 @@ def _phase(
     if key not in names:
         names[key] = f"{segment}_conv{len(names)}"
 
-        def epilogue(
-            g: Function, acc: str, index: list[str], lanes: int, mask: str | None
-        ) -> None:
+        def epilogue(g: Function, acc: str, index: list[str], lanes: int, mask: str | None) -> None:
             write_epilogue(g, phase.kernel, acc, index, lanes, mask, target.has_fma)
 
         extra = [f"ptr %p{k}" for k in range(buffers)]
