@@ -14,10 +14,10 @@ NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 # Test processes; more than a few gain nothing.
 JOBS ?= auto --maxprocesses=8
 PYTEST := $(BIN)/python -m pytest --quiet -n $(JOBS) --dist=worksteal
-# Options for the demo, as in `make demo ARGS="--epochs 3"`.
+# Options for the demo and the benchmarks, as in `make demo ARGS="--epochs 3"`.
 ARGS ?=
-# The module of `benchmarks` to run.
-BENCH ?= dispatch
+# One module of `benchmarks` to run, as in `make bench BENCH=train`; all by default.
+BENCH ?=
 
 .PHONY: help demo test check format bench notebooks clean
 .NOTPARALLEL: # pip installs into one environment
@@ -43,8 +43,8 @@ format: $(DEV) ## Format, fix what lint can fix, strip the notebooks' outputs
 	@$(BIN)/ruff format .
 	@$(if $(NOTEBOOKS),$(BIN)/nbstripout $(NOTEBOOKS))
 
-bench: $(DEV) ## Run a benchmark: make bench BENCH=dispatch
-	@$(BIN)/python -m benchmarks.$(BENCH)
+bench: $(DEV) ## Run the benchmarks and write benchmarks/RESULTS.md, or one: make bench BENCH=train
+	@$(BIN)/python -m benchmarks$(if $(BENCH),.$(BENCH)) $(ARGS)
 
 notebooks: $(DEV) ## Run the notebooks from top to bottom
 	@$(PYTEST) --nbmake $(NOTEBOOKS)

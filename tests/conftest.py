@@ -1,6 +1,15 @@
+import atexit
+import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
+
+# Compiled programs are shared by this run's processes, not with other runs.
+if "FSTENSOR_CACHE_DIR" not in os.environ:
+    os.environ["FSTENSOR_CACHE_DIR"] = tempfile.mkdtemp(prefix="fstensor-tests-")
+    atexit.register(shutil.rmtree, os.environ["FSTENSOR_CACHE_DIR"], ignore_errors=True)
 
 import fstensor
 
