@@ -24,9 +24,9 @@ def simplified(f, *args):
     for change in PASSES:
         closed = change(closed)
         closed.check()
-    for got, want in zip(
-        fst.tree.leaves(fst.jit(f)(*args)), fst.tree.leaves(f(*args)), strict=True
-    ):
+    with fst.config.override(executor="numpy"):  # which computes as eager calls do, to the bit
+        results = fst.jit(f)(*args)
+    for got, want in zip(fst.tree.leaves(results), fst.tree.leaves(f(*args)), strict=True):
         assert got.aval == want.aval
         assert np.asarray(got).tobytes() == np.asarray(want).tobytes()
     return closed
