@@ -51,6 +51,9 @@ from fstensor.compiler.llvm.vector import suffix, type_of
 # axes, the number of lanes, and the mask of those that exist.
 Epilogue: TypeAlias = Callable[[Function, str, list[str], int, str | None], None]
 
+# Results are turned to lie along an axis only if so many neighbours are in registers.
+_FEW_ROWS = 3
+
 STAGES = ("first", "then", "last")
 
 
@@ -66,6 +69,14 @@ def room(conv: Convolution, target: Target) -> tuple[int, int]:
     return writer.shared_bytes, writer.own_bytes
 
 
+def can_go_along(conv: Convolution, target: Target, axis: int) -> bool:
+    """Whether vectors of results along an axis can be handed to the epilogue."""
+    plan = plan_convolution(conv, target)
+    if plan.by_inputs or not plan.rows:
+        return False
+    return plan.rows[0].axis == axis and plan.rows[0].tile >= _FEW_ROWS
+
+
 def write_convolution(
     module: Module,
     name: str,
@@ -73,11 +84,20 @@ def write_convolution(
     target: Target,
     extra: Sequence[str],
     epilogue: Epilogue,
+    along: int | None = None,
 ) -> None:
-    """Add the functions described above, and those they call, `name.*`."""
+    """Add the functions described above, and those they call, `name.*`.
+
+    along: the spatial axis whose results the epilogue takes as neighbours, rather than outputs; one
+    that `can_go_along`.
+    """
     writer = _Writer(module, name, conv, target, extra, epilogue)
+    writer.along = along
     writer.write_tiles()
-    writer.write_finish()
+    if along is None:
+        writer.write_finish()
+    else:
+        writer.write_finish_along()
     if writer.plan.copies:
         writer.write_copy()
     if writer.plan.b_packed:
@@ -103,6 +123,7 @@ class _Writer:
         self.module, self.name, self.conv, self.target = module, name, conv, target
         self.extra, self.epilogue = list(extra), epilogue
         self.plan: ConvPlan = plan_convolution(conv, target)
+        self.along: int | None = None
         self.dtype = conv.dtype
         self.lanes = target.lanes(conv.dtype)
         plan = self.plan
@@ -122,7 +143,9 @@ class _Writer:
         copy = rounded_up(plan.copy_size * plan.images + 2 * self.lanes, line)
         self.copy_room = copy if plan.copies else 0
         packed = (self.panel_size * self.all_panels + line) * plan.b_packed
-        shared, own = packed * conv.groups, self.sums_size + self.copy_room
+        # Behind the sums a square of them is transposed.
+        self.before_copy = self.sums_size + rounded_up(self.lanes * self.lanes, line)
+        shared, own = packed * conv.groups, self.before_copy + self.copy_room
         if plan.by_inputs:
             shared = conv.groups * plan.chunks * self.all_panels * self.tiles * self.sums_size
             own = packed + self.copy_room
@@ -301,11 +324,85 @@ class _Writer:
                     self.epilogue(fn, acc, [*index, at], p.lanes, mask)
             fn.finish()
 
+    def write_finish_along(self) -> None:
+        """As `write_finish`, with vectors along the fastest axis of rows."""
+        fastest = self.plan.rows[0].axis + 1
+        names = ["%n", *(f"%at{i}" for i in range(len(self.conv.axes)))]
+        indices = [f"i64 {n}" for n in names]
+        for width in self.widths:
+            for first in self.firsts:
+                parameters = ["ptr %sums", "i64 %count", *indices, "i64 %output", *self.extra]
+                fn = Function(self.module, f"{self.name}.finish{first}x{width}", parameters)
+                index, number = list(names), "0"
+                with ExitStack() as stack:
+                    for row in reversed([r for r in self.plan.rows[1:] if r.tile > 1]):
+                        i = stack.enter_context(fn.loop("0", str(row.tile)))
+                        axis = row.axis + 1
+                        index[axis] = fn.value(f"add nsw i64 {index[axis]}, {i}")
+                        number = fn.value(f"add nsw i64 {self._times(fn, number, row.tile)}, {i}")
+                    line = offset(fn, "%sums", self.dtype, number, first * self.plan.b_row)
+                    for start in range(0, first, self.lanes):
+                        count = min(self.lanes, first - start)
+                        here = list(index)
+                        if start:
+                            here[fastest] = fn.value(f"add nsw i64 {index[fastest]}, {start}")
+                        part = offset(fn, line, self.dtype, "1", start * self.plan.b_row)
+                        self._finish_rows(fn, part, count, width, here)
+                fn.finish()
+
+    def _finish_rows(
+        self, fn: Function, rows: str, count: int, width: int, index: Sequence[str]
+    ) -> None:
+        """Hand some rows of a tile to the epilogue, one output after the other."""
+        square = offset(fn, "%sums", self.dtype, str(self.sums_size))
+        fastest = self.plan.rows[0].axis + 1
+        whole, rest = divmod(width, self.lanes)
+        # Some CPUs take long for stores with a mask: short vectors do it as well.
+        sizes = [1 << b for b in reversed(range(count.bit_length())) if count >> b & 1]
+        starts = [sum(sizes[:n]) for n in range(len(sizes))]
+
+        def block(at: str, outputs: int) -> None:
+            near = offset(fn, rows, self.dtype, at)
+            addresses = [
+                offset(fn, near, self.dtype, str(r * self.plan.b_row)) for r in range(count)
+            ]
+            loaded = [load(fn, x, self.dtype, self.lanes) for x in addresses]
+            loaded += loaded[-1:] * (self.lanes - count)
+            turned = transposed(fn, loaded, type_of(self.dtype, 1))
+            for n, x in enumerate(turned[:outputs]):
+                store(fn, x, offset(fn, square, self.dtype, str(n * self.lanes)), self.dtype,
+                      self.lanes)  # fmt: skip
+            output = fn.value(f"add nsw i64 %output, {at}")
+            with fn.loop("0", str(outputs)) as n:
+                place = fn.value(f"add nsw i64 {output}, {n}")
+                line = offset(fn, square, self.dtype, n, self.lanes)
+                for start, lanes in zip(starts, sizes, strict=True):
+                    here = list(index)
+                    if start:
+                        here[fastest] = fn.value(f"add nsw i64 {index[fastest]}, {start}")
+                    acc = load(fn, offset(fn, line, self.dtype, str(start)), self.dtype, lanes)
+                    self.epilogue(fn, acc, [*here, place], lanes, None)
+
+        if whole:
+            with fn.loop("0", str(whole * self.lanes), str(self.lanes)) as at:
+                block(at, self.lanes)
+        if rest:
+            block(str(whole * self.lanes), rest)
+
     def _finish(
         self, fn: Function, sums: str, first: str, index: Sequence[str], group: str, panel: str
     ) -> None:
         """Call that function for a tile that begins at an index."""
-        name = self._of_panel(fn, panel, [f"@{self.name}.finish{w}" for w in self.widths])
+        if self.along is None:
+            names = [f"@{self.name}.finish{w}" for w in self.widths]
+        else:
+            names = [
+                self._of_rows(
+                    fn, first, "ptr", [f"@{self.name}.finish{r}x{w}" for r in self.firsts]
+                )
+                for w in self.widths
+            ]
+        name = self._of_panel(fn, panel, names)
         count = self._of_rows(fn, first, "i64", [str(r) for r in self.firsts])
         output = fn.value(f"mul nsw i64 {panel}, {self.plan.width}")
         before = fn.value(f"mul nsw i64 {group}, {self.conv.outputs}")
@@ -382,54 +479,35 @@ class _Writer:
         return x if by == 1 else fn.value(f"mul nsw i64 {x}, {by}")
 
     def _zeros(self, fn: Function, to: str, start: str, stop: str, step: int) -> None:
-        """Zeros from one index up to another of an axis of a copy."""
+        """Zeros from one index up to another of an axis of a copy, in whole vectors."""
         count = self._times(fn, self._minus(fn, stop, start), step)
         if count == "0":
             return
         to = offset(fn, to, self.dtype, start, step)
-        self._in_vectors(
-            fn, count, lambda i, lanes, mask: self._store(
-                fn, "zeroinitializer", offset(fn, to, self.dtype, i), lanes, mask
-            )
-        )  # fmt: skip
+        with fn.loop("0", count, str(self.lanes)) as i:
+            store(fn, "zeroinitializer", offset(fn, to, self.dtype, i), self.dtype, self.lanes)
 
     def _copy_run(self, fn: Function, near: str, far: str, count: str, source: Source) -> None:
-        def some(i: str, lanes: int, mask: str | None) -> None:
+        """Copy neighbours, in whole vectors: what is written beyond them comes later in the copy."""
+        lanes = self.lanes
+
+        def some(i: str, mask: str | None) -> None:
             x = load(fn, offset(fn, near, source.memory, i), source.memory, lanes, mask)
             x = widened(fn, x, source, lanes)
-            self._store(fn, x, offset(fn, far, self.dtype, i), lanes, mask)
+            store(fn, x, offset(fn, far, self.dtype, i), self.dtype, lanes)
 
-        self._in_vectors(fn, count, some)
-
-    def _in_vectors(
-        self, fn: Function, count: str, body: Callable[[str, int, str | None], None]
-    ) -> None:
-        """Whole vectors, then what remains, with a mask."""
-        lanes = self.lanes
         if count.isdecimal():
             number = int(count)
-            whole = number // lanes * lanes
-            if whole:
-                with fn.loop("0", str(whole), str(lanes)) as i:
-                    body(i, lanes, None)
-            if number > whole:
-                body(str(whole), lanes, constant_mask(lanes, number - whole))
-            return
-        whole_rounds = fn.value(f"and i64 {count}, {-lanes}")
-        with fn.loop("0", whole_rounds, str(lanes)) as i:
-            body(i, lanes, None)
-        rest = fn.value(f"sub nsw i64 {count}, {whole_rounds}")
-        body(whole_rounds, lanes, first_lanes(fn, lanes, rest))
-
-    def _store(self, fn: Function, x: str, to: str, lanes: int, mask: str | None) -> None:
-        if mask is None:
-            store(fn, x, to, self.dtype, lanes)
-            return
-        kind, bits = type_of(self.dtype, lanes), f"<{lanes} x i1>"
-        name = f"llvm.masked.store.{suffix(self.dtype, lanes)}.p0"
-        self.module.declare(f"declare void @{name}({kind}, ptr, {bits})")
-        size = self.dtype.itemsize
-        fn.do(f"call void @{name}({kind} {x}, ptr align {size} {to}, {bits} {mask})")
+            whole = str(number // lanes * lanes)
+            rest: str | None = constant_mask(lanes, number % lanes) if number % lanes else None
+        else:
+            whole = fn.value(f"and i64 {count}, {-lanes}")
+            rest = first_lanes(fn, lanes, fn.value(f"sub nsw i64 {count}, {whole}"))
+        if whole != "0":
+            with fn.loop("0", whole, str(lanes)) as i:
+                some(i, None)
+        if rest is not None:
+            some(whole, rest)
 
     def write_packing(self) -> None:
         """For each width `(ptr %from, ptr %to, i64 %panels)`: panels of the kernel."""
@@ -504,7 +582,7 @@ class _Writer:
         """A thread's share of images, or of bands of them."""
         conv, plan = self.conv, self.plan
         fn = Function(self.module, f"{self.name}.then", self._parameters())
-        copy = offset(fn, "%own", self.dtype, str(self.sums_size))
+        copy = offset(fn, "%own", self.dtype, str(self.before_copy))
         first_axis = conv.axes[0]
         bands = -(-first_axis.places // plan.band)
         sizes = [conv.groups, conv.batch // plan.images, bands]
@@ -674,3 +752,29 @@ class _Writer:
                 x = load(fn, more, self.dtype, self.lanes)
                 then[0] = fn.value(f"fadd {kind} {now[0]}, {x}")
             store(fn, then[0], at, self.dtype, self.lanes)
+
+
+def transposed(fn: Function, rows: Sequence[str], element: str) -> list[str]:
+    """The columns of a square of as many vectors as each has elements (Eklundh, 1972).
+
+    Blocks off the diagonal are exchanged: first the largest ones, of half the size, then within
+    those that are left.
+    """
+    lanes = len(rows)
+    kind = f"<{lanes} x {element}>"
+    rows = list(rows)
+
+    def shuffle(x: str, y: str, order: Sequence[int]) -> str:
+        which = ", ".join(f"i32 {i}" for i in order)
+        return fn.value(f"shufflevector {kind} {x}, {kind} {y}, <{lanes} x i32> <{which}>")
+
+    distance = lanes // 2
+    while distance:
+        low = [e if not e & distance else e - distance + lanes for e in range(lanes)]
+        high = [e + distance if not e & distance else e + lanes for e in range(lanes)]
+        for n in range(lanes):
+            if not n & distance:
+                x, y = rows[n], rows[n + distance]
+                rows[n], rows[n + distance] = shuffle(x, y, low), shuffle(x, y, high)
+        distance //= 2
+    return rows

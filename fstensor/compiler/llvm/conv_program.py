@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fstensor.compiler.convolution import ConvStep, Phase
-from fstensor.compiler.llvm.conv import STAGES, room, stages, write_convolution
+from fstensor.compiler.kernels import Kernel, grouped
+from fstensor.compiler.llvm.conv import (
+    STAGES,
+    can_go_along,
+    room,
+    stages,
+    write_convolution,
+)
 from fstensor.compiler.llvm.loops import write_epilogue
 from fstensor.compiler.llvm.target import Target
 from fstensor.compiler.llvm.text import Function
@@ -71,6 +78,16 @@ def write_conv_step(
     return is_large
 
 
+def neighbours(kernel: Kernel) -> int | None:
+    """The axis along which results are neighbours in memory, where that is not the outputs."""
+    strides = [s.access.place.strides for s in kernel.stores]
+    last = len(kernel.outer) - 1
+    if kernel.outer[last] > 1 and all(s[last] == 1 for s in strides):
+        return None
+    fitting = [a for a in range(1, last) if all(s[a] == 1 for s in strides)]
+    return fitting[0] if fitting else None
+
+
 def _phase(
     f: Function, names: dict[str, str], segment: str, phase: Phase, buffers: int, target: Target
 ) -> str:
@@ -79,9 +96,22 @@ def _phase(
     if key not in names:
         names[key] = f"{segment}_conv{len(names)}"
 
-        def epilogue(g: Function, acc: str, index: list[str], lanes: int, mask: str | None) -> None:
-            write_epilogue(g, phase.kernel, acc, index, lanes, mask, target.has_fma)
+        conv, kernel = phase.convolution, phase.kernel
+        along = neighbours(kernel)
+        if along is not None and not can_go_along(conv, target, along - 1):
+            along = None
+        order = list(range(len(kernel.outer)))
+        if along is not None:
+            order.append(order.pop(along))
+        turned = grouped(kernel, [[a] for a in order], len(order))
+
+        def epilogue(
+            g: Function, acc: str, index: list[str], lanes: int, mask: str | None
+        ) -> None:
+            places = [index[a] for a in order]
+            write_epilogue(g, turned, acc, places, lanes, mask, target.has_fma)
 
         extra = [f"ptr %p{k}" for k in range(buffers)]
-        write_convolution(f.module, names[key], phase.convolution, target, extra, epilogue)
+        axis = None if along is None else along - 1
+        write_convolution(f.module, names[key], conv, target, extra, epilogue, axis)
     return names[key]

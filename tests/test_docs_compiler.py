@@ -1,0 +1,38 @@
+"""The stages that docs/compiler.md shows are those of the program that stands there.
+
+`--update-golden` writes them anew.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+
+PATH = Path(__file__).parent.parent / "docs" / "compiler.md"
+STAGES = ("jaxpr", "optimized", "kernels", "report", "plan")
+
+
+def block(name):
+    return re.compile(rf"(```text {name}\n)(.*?)(```)", re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def lowered():
+    code = re.search(r"```python\n(.*?)```", PATH.read_text(), re.DOTALL)[1]
+    names = {}
+    exec(code, names)
+    return names["lowered"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_stage(lowered, stage, request):
+    text = lowered.report() if stage == "report" else lowered.as_text(stage)
+    page = PATH.read_text()
+    if request.config.getoption("--update-golden"):
+        PATH.write_text(block(stage).sub(lambda m: f"{m[1]}{text}\n{m[3]}", page))
+    else:
+        assert block(stage).search(page)[2] == text + "\n"
+
+
+def test_the_code_runs(lowered):
+    assert lowered.cost_analysis()["host calls"] == 0
