@@ -124,7 +124,7 @@ class Domain:
         if self == other:
             return self
         if self.together or other.together:
-            single = not (self.together and other.together or self.reduced or other.reduced)
+            single = not ((self.together and other.together) or self.reduced or other.reduced)
             blocked = self if self.together else other
             return blocked if single and self.shape == other.shape else None
         if self.reduced and other.reduced:

@@ -52,7 +52,6 @@ class NativeCall(Primitive):
         self._barrier = np.zeros(BARRIER_BYTES + 128, np.uint8)
         start = self._barrier.__array_interface__["data"][0]
         self._barrier_address = -(-start // 128) * 128
-        self._scratch = segment.scratch + 2 * ALIGNMENT
         self._scratch_makers: dict[int, Callable[[], Any]] = {}
 
     @property
@@ -65,6 +64,7 @@ class NativeCall(Primitive):
         self._address = code.address(f"segment{self.number}")
         self._shared = written.shared
         self._workspace = written.workspace
+        self._scratch = self.segment.scratch + written.common + 2 * ALIGNMENT
         kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
         self._function = kind(self._address)
 

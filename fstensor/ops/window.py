@@ -41,7 +41,6 @@ from fstensor.ops.window_elements import (
     scatter_element,
 )
 
-
 # Elements of a result that a kernel computes together, at most.
 _MOST_TOGETHER = 9
 

@@ -100,9 +100,7 @@ class _Elements(Generic[V]):
         if place.affine is not None:
             value = ops.index(place.affine * stride + shift)
         else:
-            value = ops.add(
-                ops.mul(self.computed(place), self.number(stride)), self.number(shift)
-            )
+            value = ops.add(ops.mul(self.computed(place), self.number(stride)), self.number(shift))
         if axis.base == 1:
             return Place(None, value, first, last), []
         base = self.number(axis.base)

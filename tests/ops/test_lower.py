@@ -206,7 +206,10 @@ def test_floats(case, dtype):
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [pytest.param(a, b, id=f"{a}-{b}") for a, b in itertools.product(sorted(STORED, key=str), repeat=2)],
+    [
+        pytest.param(a, b, id=f"{a}-{b}")
+        for a, b in itertools.product(sorted(STORED, key=str), repeat=2)
+    ],
 )
 def test_conversions(old, new):
     rng = np.random.default_rng(0)

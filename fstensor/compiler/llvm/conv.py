@@ -1,4 +1,4 @@
-"""Convolutions as LLVM functions, by products of matrices that are never laid out ("implicit GEMM").
+"""Convolutions as LLVM functions, by products of matrices that are never laid out.
 
 `write_convolution` adds three functions of the parameters (ptr %a, ptr %b, <extra parameters>,
 ptr %shared, ptr %own, i64 %thread, i64 %threads), named NAME.first, NAME.then and NAME.last. All
@@ -23,29 +23,25 @@ from math import prod
 from typing import TypeAlias
 
 from fstensor.compiler.convolution import Convolution
+from fstensor.compiler.llvm.conv_copy import (
+    clamped,
+    times,
+    transposed,
+    write_copy,
+    write_panel_copy,
+)
 from fstensor.compiler.llvm.conv_plan import (
     ConvPlan,
-    Level,
     Piece,
     offsets,
     plan_convolution,
     rounded_up,
-    unrolled_from,
 )
-from fstensor.compiler.llvm.packing import (
-    Source,
-    constant_mask,
-    first_lanes,
-    load,
-    offset,
-    store,
-    widened,
-    write_packing,
-)
+from fstensor.compiler.llvm.conv_tile import ConvTile, write_conv_tile
+from fstensor.compiler.llvm.packing import constant_mask, load, offset, store
 from fstensor.compiler.llvm.target import Target
 from fstensor.compiler.llvm.text import Function, Module
-from fstensor.compiler.llvm.tiles import _multiply_add as multiply_add
-from fstensor.compiler.llvm.vector import suffix, type_of
+from fstensor.compiler.llvm.vector import type_of
 
 # Writes what becomes of some neighbouring results: the function, their value, the indices of all
 # axes, the number of lanes, and the mask of those that exist.
@@ -99,9 +95,13 @@ def write_convolution(
     else:
         writer.write_finish_along()
     if writer.plan.copies:
-        writer.write_copy()
+        write_copy(module, f"{name}.copy", conv, writer.plan, writer.lanes)
     if writer.plan.b_packed:
-        writer.write_packing()
+        for width in writer.widths:
+            write_panel_copy(
+                module, f"{name}.pack{width}", conv, writer.plan, writer.lanes, width,
+                writer.panel_size,
+            )  # fmt: skip
     if writer.plan.by_inputs:
         writer.write_sums()
         writer.write_results()
@@ -169,105 +169,13 @@ class _Writer:
                 parameters = ["ptr noalias %a", "ptr noalias %b", "ptr noalias %sums"]
                 parameters += ["i1 %resume"] * self.plan.by_inputs
                 fn = Function(self.module, f"{self.name}.tile{first}x{width}", parameters)
-                self._write_tile(fn, self._pieces(width), offsets(self.plan.rows, first))
+                plan, rows = self.plan, offsets(self.plan.rows, first)
+                tile = ConvTile(
+                    self.dtype, plan.levels, self._pieces(width), tuple(rows), plan.b_row,
+                    plan.by_inputs, plan.b_packed, bool(self.conv.lhs_output),
+                )  # fmt: skip
+                write_conv_tile(fn, tile, self.target)
                 fn.finish()
-
-    def _write_tile(self, fn: Function, pieces: Sequence[Piece], rows: Sequence[int]) -> None:
-        places = [(r * self.plan.b_row + p.at, p) for r in range(len(rows)) for p in pieces]
-        kinds = [type_of(self.dtype, p.lanes) for _, p in places]
-        sums = ["zeroinitializer"] * len(places)
-        if self.plan.by_inputs:
-            before, resume, start = fn.block, fn.new_block("resume"), fn.new_block("start")
-            fn.branch_if("%resume", resume, start)
-            fn.enter(resume)
-            stored = [
-                load(fn, offset(fn, "%sums", self.dtype, str(at)), self.dtype, p.lanes)
-                for at, p in places
-            ]
-            fn.branch(start)
-            fn.enter(start)
-            pairs = zip(kinds, stored, strict=True)
-            sums = [
-                fn.value(f"phi {k} [zeroinitializer, %{before}], [{x}, %{resume}]")
-                for k, x in pairs
-            ]
-        levels = self.plan.levels
-        written_out = unrolled_from(levels, len(places))
-        sums = self._nest(fn, levels, written_out, ("%a", "%b"), sums, (pieces, rows))
-        for (at, p), x in zip(places, sums, strict=True):
-            store(fn, x, offset(fn, "%sums", self.dtype, str(at)), self.dtype, p.lanes)
-
-    def _nest(
-        self,
-        fn: Function,
-        levels: tuple[Level, ...],
-        loops: int,
-        pointers: tuple[str, str],
-        sums: list[str],
-        tile: tuple[Sequence[Piece], Sequence[int]],
-    ) -> list[str]:
-        """The sums, with the products of some levels added; the first `loops` are loops."""
-        a, b = pointers
-        if not levels:
-            return self._step(fn, a, b, sums, *tile)
-        level, rest = levels[0], levels[1:]
-        if loops <= 0:
-            for k in range(level.size):
-                near = offset(fn, a, self.dtype, "1", k * level.a) if k else a
-                far = offset(fn, b, self.dtype, "1", k * level.b) if k else b
-                sums = self._nest(fn, rest, 0, (near, far), sums, tile)
-            return sums
-        pieces, rows = tile
-        kinds = [type_of(self.dtype, p.lanes) for _ in rows for p in pieces]
-        carried = [("ptr", a), ("ptr", b), *zip(kinds, sums, strict=True)]
-        with fn.carrying("0", str(level.size), "1", carried) as (_, now, following):
-            following[2:] = self._nest(fn, rest, loops - 1, (now[0], now[1]), now[2:], tile)
-            following[0] = offset(fn, now[0], self.dtype, "1", level.a)
-            following[1] = offset(fn, now[1], self.dtype, "1", level.b)
-        return following[2:]
-
-    def _step(
-        self,
-        fn: Function,
-        a: str,
-        b: str,
-        sums: Sequence[str],
-        pieces: Sequence[Piece],
-        rows: Sequence[int],
-    ) -> list[str]:
-        dtype, widest = self.dtype, pieces[0].lanes
-        factors = []
-        for p in pieces:
-            partial = p.valid < p.lanes and not self.plan.b_packed
-            mask = constant_mask(p.lanes, p.valid) if partial else None
-            factors.append(load(fn, offset(fn, b, dtype, str(p.at)), dtype, p.lanes, mask))
-        result: list[str] = []
-        whole, element = type_of(dtype, widest), type_of(dtype, 1)
-        for r in rows:
-            near = offset(fn, a, dtype, "1", r) if r else a
-            if self.conv.lhs_output:
-                for p, y in zip(pieces, factors, strict=True):
-                    x = load(fn, offset(fn, near, dtype, str(p.at)), dtype, p.lanes)
-                    kind, name = type_of(dtype, p.lanes), suffix(dtype, p.lanes)
-                    total = sums[len(result)]
-                    result.append(multiply_add(fn, kind, name, self.target, x, y, total))
-                continue
-            x = load(fn, near, dtype, 1)
-            one = fn.value(f"insertelement {whole} poison, {element} {x}, i64 0")
-            x = fn.value(
-                f"shufflevector {whole} {one}, {whole} poison, <{widest} x i32> zeroinitializer"
-            )
-            for p, y in zip(pieces, factors, strict=True):
-                kind, part = type_of(dtype, p.lanes), x
-                if p.lanes < widest:
-                    which = ", ".join(f"i32 {k}" for k in range(p.lanes))
-                    part = fn.value(
-                        f"shufflevector {whole} {x}, {whole} poison, <{p.lanes} x i32> <{which}>"
-                    )
-                total = sums[len(result)]
-                name = suffix(dtype, p.lanes)
-                result.append(multiply_add(fn, kind, name, self.target, part, y, total))
-        return result
 
     def _tile(self, fn: Function, first: str, panel: str) -> str:
         """The function for a tile with `first` rows along the fastest axis, for a panel."""
@@ -339,7 +247,7 @@ class _Writer:
                         i = stack.enter_context(fn.loop("0", str(row.tile)))
                         axis = row.axis + 1
                         index[axis] = fn.value(f"add nsw i64 {index[axis]}, {i}")
-                        number = fn.value(f"add nsw i64 {self._times(fn, number, row.tile)}, {i}")
+                        number = fn.value(f"add nsw i64 {times(fn, number, row.tile)}, {i}")
                     line = offset(fn, "%sums", self.dtype, number, first * self.plan.b_row)
                     for start in range(0, first, self.lanes):
                         count = min(self.lanes, first - start)
@@ -357,7 +265,7 @@ class _Writer:
         square = offset(fn, "%sums", self.dtype, str(self.sums_size))
         fastest = self.plan.rows[0].axis + 1
         whole, rest = divmod(width, self.lanes)
-        # Some CPUs take long for stores with a mask: short vectors do it as well.
+        # Short vectors for what is left: not all CPUs have stores with a mask.
         sizes = [1 << b for b in reversed(range(count.bit_length())) if count >> b & 1]
         starts = [sum(sizes[:n]) for n in range(len(sizes))]
 
@@ -373,9 +281,9 @@ class _Writer:
                 store(fn, x, offset(fn, square, self.dtype, str(n * self.lanes)), self.dtype,
                       self.lanes)  # fmt: skip
             output = fn.value(f"add nsw i64 %output, {at}")
-            with fn.loop("0", str(outputs)) as n:
-                place = fn.value(f"add nsw i64 {output}, {n}")
-                line = offset(fn, square, self.dtype, n, self.lanes)
+            with fn.loop("0", str(outputs)) as i:
+                place = fn.value(f"add nsw i64 {output}, {i}")
+                line = offset(fn, square, self.dtype, i, self.lanes)
                 for start, lanes in zip(starts, sizes, strict=True):
                     here = list(index)
                     if start:
@@ -411,136 +319,7 @@ class _Writer:
         arguments = ", ".join([f"ptr {sums}", f"i64 {count}", *numbers, *self.extra])
         fn.do(f"call void {name}({arguments})")
 
-    # Copies
-
-    def write_copy(self) -> None:
-        """`(ptr %from, ptr %to, i64 %start)`: the part of an image that a band needs.
-
-        %from is the image's first element, %start the first row of the padded image. The copy has
-        zeros where the padded image has them.
-        """
-        name = f"{self.name}.copy"
-        fn = Function(self.module, name, ["ptr noalias %from", "ptr noalias %to", "i64 %start"])
-        self._copy_axis(fn, 0, "%from", "%to")
-        fn.finish()
-
-    def _copy_axis(self, fn: Function, number: int, near: str, far: str) -> None:
-        copies = self.plan.copies
-        axis = copies[number]
-        source = Source(self.conv.lhs_dtype, self.dtype, axis.source, 1)
-        # The elements from `first` up to `last` of the copy are there.
-        if axis.axis == 0 and not self.plan.by_inputs:
-            low = fn.value(f"sub nsw i64 {axis.low}, %start")
-            first = self._clamped(fn, low, axis.extent)
-            last = self._clamped(fn, fn.value(f"add nsw i64 {low}, {axis.size}"), axis.extent)
-            skipped = fn.value(f"sub nsw i64 {first}, {low}")
-        else:
-            start = min(max(axis.low, 0), axis.extent)
-            stop = min(max(axis.low + axis.size, start), axis.extent)
-            first, last, skipped = str(start), str(stop), str(start - axis.low)
-        near = offset(fn, near, source.memory, skipped, axis.source)
-        # Axes that follow each other without a gap in both are copied in one go.
-        step, at = axis.target, number + 1
-        whole = axis.source == axis.target and all(
-            c.source == c.target and c.low == 0 and c.size == c.extent and c.axis
-            for c in copies[at:]
-        )
-        self._zeros(fn, far, "0", first, step)
-        begin = offset(fn, far, self.dtype, first, step)
-        count = self._times(fn, self._minus(fn, last, first), step)
-        if whole:
-            self._copy_run(fn, near, begin, count, source)
-        elif at == len(copies):
-            with fn.loop("0", count) as i:
-                x = load(fn, offset(fn, near, source.memory, i, axis.source), source.memory, 1)
-                to = offset(fn, begin, self.dtype, i)
-                store(fn, widened(fn, x, source, 1), to, self.dtype, 1)
-        else:
-            with fn.loop(first, last) as i:
-                behind = self._minus(fn, i, first)
-                row = offset(fn, near, source.memory, behind, axis.source)
-                self._copy_axis(fn, at, row, offset(fn, far, self.dtype, i, step))
-        self._zeros(fn, far, last, str(axis.extent), step)
-
-    def _clamped(self, fn: Function, x: str, most: int) -> str:
-        self.module.declare("declare i64 @llvm.smin.i64(i64, i64)")
-        self.module.declare("declare i64 @llvm.smax.i64(i64, i64)")
-        x = fn.value(f"call i64 @llvm.smax.i64(i64 {x}, i64 0)")
-        return fn.value(f"call i64 @llvm.smin.i64(i64 {x}, i64 {most})")
-
-    def _minus(self, fn: Function, x: str, y: str) -> str:
-        if x.isdecimal() and y.isdecimal():
-            return str(int(x) - int(y))
-        return x if y == "0" else fn.value(f"sub nsw i64 {x}, {y}")
-
-    def _times(self, fn: Function, x: str, by: int) -> str:
-        if x.isdecimal():
-            return str(int(x) * by)
-        return x if by == 1 else fn.value(f"mul nsw i64 {x}, {by}")
-
-    def _zeros(self, fn: Function, to: str, start: str, stop: str, step: int) -> None:
-        """Zeros from one index up to another of an axis of a copy, in whole vectors."""
-        count = self._times(fn, self._minus(fn, stop, start), step)
-        if count == "0":
-            return
-        to = offset(fn, to, self.dtype, start, step)
-        with fn.loop("0", count, str(self.lanes)) as i:
-            store(fn, "zeroinitializer", offset(fn, to, self.dtype, i), self.dtype, self.lanes)
-
-    def _copy_run(self, fn: Function, near: str, far: str, count: str, source: Source) -> None:
-        """Copy neighbours, in whole vectors: what is written beyond them comes later in the copy."""
-        lanes = self.lanes
-
-        def some(i: str, mask: str | None) -> None:
-            x = load(fn, offset(fn, near, source.memory, i), source.memory, lanes, mask)
-            x = widened(fn, x, source, lanes)
-            store(fn, x, offset(fn, far, self.dtype, i), self.dtype, lanes)
-
-        if count.isdecimal():
-            number = int(count)
-            whole = str(number // lanes * lanes)
-            rest: str | None = constant_mask(lanes, number % lanes) if number % lanes else None
-        else:
-            whole = fn.value(f"and i64 {count}, {-lanes}")
-            rest = first_lanes(fn, lanes, fn.value(f"sub nsw i64 {count}, {whole}"))
-        if whole != "0":
-            with fn.loop("0", whole, str(lanes)) as i:
-                some(i, None)
-        if rest is not None:
-            some(whole, rest)
-
-    def write_packing(self) -> None:
-        """For each width `(ptr %from, ptr %to, i64 %panels)`: panels of the kernel."""
-        conv, plan = self.conv, self.plan
-        levels = list(plan.packing)
-        inner, k_stride = levels.pop() if levels else (1, 1)
-        while levels and levels[-1][1] == inner * k_stride:
-            inner *= levels.pop()[0]
-        if inner == 1:
-            k_stride = 1
-        source = Source(conv.rhs_dtype, self.dtype, k_stride, conv.rhs_output)
-        if conv.outputs == 1:
-            source = Source(conv.rhs_dtype, self.dtype, k_stride, 1)
-        for width in self.widths:
-            name = f"{self.name}.panel{width}"
-            row = plan.b_row
-            write_packing(self.module, name, source, width, row, self.panel_size, self.lanes)
-            parameters = ["ptr %from", "ptr %to", "i64 %panels"]
-            fn = Function(self.module, f"{self.name}.pack{width}", parameters)
-            near, far, step = "%from", "%to", row * inner
-            steps = []
-            for size, _ in reversed(levels):
-                steps.insert(0, step)
-                step *= size
-            with ExitStack() as stack:
-                for (size, stride), to in zip(levels, steps, strict=True):
-                    i = stack.enter_context(fn.loop("0", str(size)))
-                    near = offset(fn, near, conv.rhs_dtype, i, stride)
-                    far = offset(fn, far, self.dtype, i, to)
-                if plan.depth:
-                    arguments = f"ptr {near}, ptr {far}, i64 {inner}, i64 %panels"
-                    fn.do(f"call void @{name}({arguments})")
-            fn.finish()
+    # Shares
 
     def _pack(self, fn: Function, near: str, far: str, panel: str) -> None:
         """Copy one panel of the kernel."""
@@ -604,7 +383,7 @@ class _Writer:
                 a = self._past_padding(fn, a)
                 a = offset(fn, a, self.dtype, row, first_axis.lhs)
             left = fn.value(f"sub nsw i64 {first_axis.places}, {at}")
-            count = self._clamped(fn, left, plan.band)
+            count = clamped(fn, left, plan.band)
             with fn.loop("0", str(self.all_panels)) as panel:
                 b = fn.value(f"mul nsw i64 {group}, {self.all_panels}")
                 b = fn.value(f"add nsw i64 {b}, {panel}")
@@ -669,12 +448,12 @@ class _Writer:
         with fn.loop(first, last) as part:
             group, chunk = self._split(fn, part, [conv.groups, plan.chunks])
             before = fn.value(f"mul nsw i64 {part}, {tiles}")
-            low = self._clamped(fn, fn.value(f"sub nsw i64 {start}, {before}"), tiles)
-            high = self._clamped(fn, fn.value(f"sub nsw i64 {stop}, {before}"), tiles)
+            low = clamped(fn, fn.value(f"sub nsw i64 {start}, {before}"), tiles)
+            high = clamped(fn, fn.value(f"sub nsw i64 {stop}, {before}"), tiles)
             sums = offset(fn, "%shared", self.dtype, before, self.sums_size)
             begin = fn.value(f"mul nsw i64 {chunk}, {chunk_size}")
             end = fn.value(f"add nsw i64 {begin}, {chunk_size}")
-            end = self._clamped(fn, end, conv.inputs)
+            end = clamped(fn, end, conv.inputs)
             a = offset(fn, "%a", conv.lhs_dtype, group, conv.lhs_group)
             b = offset(fn, "%b", conv.rhs_dtype, group, conv.rhs_group)
             with fn.loop(begin, end) as c:
@@ -701,7 +480,7 @@ class _Writer:
         counts = [-(-r.size // r.tile) for r in reversed(self.plan.rows)]
         panel, *found = self._split(fn, number, [self.all_panels, *counts])
         pairs = zip(reversed(found), self.plan.rows, strict=True)
-        return [self._times(fn, i, r.tile) for i, r in pairs], panel
+        return [times(fn, i, r.tile) for i, r in pairs], panel
 
     def _add_tile(
         self,
@@ -752,29 +531,3 @@ class _Writer:
                 x = load(fn, more, self.dtype, self.lanes)
                 then[0] = fn.value(f"fadd {kind} {now[0]}, {x}")
             store(fn, then[0], at, self.dtype, self.lanes)
-
-
-def transposed(fn: Function, rows: Sequence[str], element: str) -> list[str]:
-    """The columns of a square of as many vectors as each has elements (Eklundh, 1972).
-
-    Blocks off the diagonal are exchanged: first the largest ones, of half the size, then within
-    those that are left.
-    """
-    lanes = len(rows)
-    kind = f"<{lanes} x {element}>"
-    rows = list(rows)
-
-    def shuffle(x: str, y: str, order: Sequence[int]) -> str:
-        which = ", ".join(f"i32 {i}" for i in order)
-        return fn.value(f"shufflevector {kind} {x}, {kind} {y}, <{lanes} x i32> <{which}>")
-
-    distance = lanes // 2
-    while distance:
-        low = [e if not e & distance else e - distance + lanes for e in range(lanes)]
-        high = [e + distance if not e & distance else e + lanes for e in range(lanes)]
-        for n in range(lanes):
-            if not n & distance:
-                x, y = rows[n], rows[n + distance]
-                rows[n], rows[n + distance] = shuffle(x, y, low), shuffle(x, y, high)
-        distance //= 2
-    return rows

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import product
 
 from fstensor.compiler.convolution import Convolution
@@ -63,9 +64,9 @@ class Piece:
 class Copied:
     """An axis of a copy of the operand, from the slowest to the fastest in memory.
 
-    axis: a spatial axis, or -1 for inputs or batch, -2 for outputs. source, target: strides in memory and in the
-    copy. extent: of the copy; the elements from `first` up to `last` are those of the operand, the
-    others zeros.
+    axis: a spatial axis, or -1 for inputs or batch, -2 for outputs. source, target: strides in
+    memory and in the copy. extent: of the copy, in which `size` elements of the operand stand
+    behind `low` zeros, or as many as fit.
     """
 
     axis: int
@@ -124,6 +125,7 @@ def rounded_up(x: int, step: int) -> int:
     return -(-x // step) * step
 
 
+@lru_cache(maxsize=256)
 def plan_convolution(conv: Convolution, target: Target) -> ConvPlan:
     """Choose a way, what is copied, and sizes."""
     whole = _planned(conv, target, conv.axes[0].places)

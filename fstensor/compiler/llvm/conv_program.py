@@ -18,10 +18,10 @@ from fstensor.compiler.llvm.target import Target
 from fstensor.compiler.llvm.text import Function
 
 
-def conv_room(step: ConvStep, target: Target) -> int:
-    """Bytes that suffice when each thread supplies as many: what is shared, and one thread's own."""
+def conv_room(step: ConvStep, target: Target) -> tuple[int, int]:
+    """Bytes of the workspace: what all threads share, and what each of them needs."""
     rooms = [room(p.convolution, target) for p in step.phases]
-    return sum(shared for shared, _ in rooms) + max(own for _, own in rooms)
+    return sum(shared for shared, _ in rooms), max(own for _, own in rooms)
 
 
 def write_conv_step(
@@ -39,7 +39,7 @@ def write_conv_step(
     addresses: of all values read and written. Says whether threads share the work.
     """
     rooms = [room(p.convolution, target) for p in step.phases]
-    total, most = sum(shared for shared, _ in rooms), max(own for _, own in rooms)
+    total, most = conv_room(step, target)
     thread, threads = ("%thread", "%threads") if is_large else ("0", "1")
     after = ""
     if not is_large:
@@ -105,9 +105,7 @@ def _phase(
             order.append(order.pop(along))
         turned = grouped(kernel, [[a] for a in order], len(order))
 
-        def epilogue(
-            g: Function, acc: str, index: list[str], lanes: int, mask: str | None
-        ) -> None:
+        def epilogue(g: Function, acc: str, index: list[str], lanes: int, mask: str | None) -> None:
             places = [index[a] for a in order]
             write_epilogue(g, turned, acc, places, lanes, mask, target.has_fma)
 

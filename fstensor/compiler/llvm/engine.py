@@ -10,6 +10,7 @@ a module close to each other, which LLVM's newer linker (JITLink) sees to.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import itertools
@@ -18,7 +19,7 @@ import re
 import sys
 import threading
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, final
 
 import llvmlite
@@ -34,11 +35,37 @@ _OPTIONS = {"reloc": "pic", "codemodel": "small", "opt": _LEVEL}
 # To be changed when the same text is made into other code, or object code is linked differently.
 _VERSION = 1
 
-# LLVM is entered by one thread at a time. A fork waits for that, and leaves the lock free.
+# LLVM is entered by one thread at a time.
 _lock = threading.RLock()
+
+
+@contextlib.contextmanager
+def _nobody_in_llvm() -> Iterator[None]:
+    """Wait until no thread is in LLVM, and let none enter: neither from here, nor from llvmlite.
+
+    Its finalizers free modules in whatever thread drops them, under a lock of llvmlite's own.
+    """
+    theirs = getattr(llvm.ffi.lib, "_lock", contextlib.nullcontext())
+    with _lock, theirs:
+        yield
+
+
+_forks: list[contextlib.AbstractContextManager[None]] = []
+
+
+def _before_fork() -> None:
+    _forks.append(_nobody_in_llvm())
+    _forks[-1].__enter__()
+
+
+def _after_fork() -> None:
+    _forks.pop().__exit__(None, None, None)
+
+
+# A fork waits for whoever is in LLVM, and leaves the locks free on both sides.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
     )
 
 _DEFINED = re.compile(r'^define (?!internal |private )[^@\n]*@(?:"([^"]+)"|([\w.$-]+))', re.M)

@@ -52,12 +52,13 @@ class Written:
     """What was written for a segment.
 
     schedules: of its kernels. shared: whether several threads have something to do. workspace: the
-    bytes that each thread needs beside the scratch memory.
+    bytes that each thread needs beside the scratch memory; common: those that all need together.
     """
 
     schedules: list[Schedule]
     shared: bool = False
     workspace: int = 0
+    common: int = 0
 
 
 def write_segment(module: Module, name: str, segment: Segment, target: Target) -> Written:
@@ -75,11 +76,12 @@ def write_segment(module: Module, name: str, segment: Segment, target: Target) -
         waits_for = [] if isinstance(step, KernelStep) and step.continues else writes
         if isinstance(step, (ProductStep, ConvStep)):
             if isinstance(step, ProductStep):
-                room = workspace_bytes(step.product, target, 1)
+                common, room = 0, workspace_bytes(step.product, target, 1)
             else:
-                room = conv_room(step, target)
-            if room:
+                common, room = conv_room(step, target)
+            if room or common:
                 written.workspace = max(written.workspace, room)
+                written.common = max(written.common, common)
                 writes.append(("workspace", 0, 1))
         if any(_meet(m, t) for t in touched for m in waits_for) or any(
             _meet(m, t) for t, is_written in touched.items() if is_written for m in reads

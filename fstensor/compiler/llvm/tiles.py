@@ -108,7 +108,7 @@ def _stored_sums(fn: Function, tile: Tile, kind: str, number: int, lanes: int) -
     return [fn.value(f"phi {kind} [zeroinitializer, %{before}], [{x}, %{resume}]") for x in stored]
 
 
-def _multiply_add(fn: Function, kind: str, name: str, target: Target, *xyz: str) -> str:
+def multiply_add(fn: Function, kind: str, name: str, target: Target, *xyz: str) -> str:
     """The vector x y + z."""
     x, y, z = xyz
     if not target.has_fma:
@@ -166,7 +166,7 @@ def _outer(
             )
             for v, y in enumerate(row):
                 total = sums[r * len(row) + v]
-                result.append(_multiply_add(fn, kind, suffix(dtype, lanes), target, x, y, total))
+                result.append(multiply_add(fn, kind, suffix(dtype, lanes), target, x, y, total))
         return result
 
     def advance(pointers: Sequence[str], by: int) -> list[str]:
@@ -210,7 +210,7 @@ def _inner(fn: Function, tile: Tile, target: Target, lanes: int) -> None:
             x = load(fn, offset(fn, line, dtype, k), dtype, lanes, mask)
             for c, y in enumerate(ys):
                 total = sums[r * tile.width + c]
-                result.append(_multiply_add(fn, kind, suffix(dtype, lanes), target, x, y, total))
+                result.append(multiply_add(fn, kind, suffix(dtype, lanes), target, x, y, total))
         return result
 
     ways = _ways(number)
