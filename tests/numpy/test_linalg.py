@@ -529,7 +529,13 @@ class TestLeastSquares:
             None,
             FACTOR,
         )
-        agree(fnp.linalg.lstsq, np.stack([a, 2 * a]), np.stack([b, b + 1]))
+
+        def parts(a, b):
+            x, residuals, rank, s = fnp.linalg.lstsq(a, b)
+            # Of a square system the residuals are nothing but rounding.
+            return (x, residuals, rank, s) if shape[0] != shape[1] else (x, rank, s)
+
+        agree(parts, np.stack([a, 2 * a]), np.stack([b, b + 1]))
 
     def test_hermitian(self):
         x = hermitian((3, 3), "complex128")
