@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fstensor.compiler.fuse import HostStep, Step
+from fstensor.compiler.steps import HostStep, Step
 from fstensor.core.jaxpr import Atom, ClosedJaxpr, Eqn, Jaxpr, Literal, Var
 from fstensor.ops.barrier import OptimizationBarrier
 

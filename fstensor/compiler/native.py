@@ -15,13 +15,15 @@ import numpy as np
 
 from fstensor.compiler import memory
 from fstensor.compiler.barriers import drop_barriers, free_numbers
-from fstensor.compiler.fuse import HostStep, fuse, why_host
+from fstensor.compiler.fuse import fuse
+from fstensor.compiler.kinds import why_host
 from fstensor.compiler.llvm import engine
 from fstensor.compiler.llvm.program import Written, write_segment
 from fstensor.compiler.llvm.target import host_target
 from fstensor.compiler.llvm.text import Module
 from fstensor.compiler.plan import ALIGNMENT, Segment, plan, size_of
 from fstensor.compiler.schedule import Schedule
+from fstensor.compiler.steps import HostStep
 from fstensor.compiler.threads import BARRIER_BYTES, Team, provide_barrier, team
 from fstensor.core.aval import ShapedArray
 from fstensor.core.jaxpr import ClosedJaxpr, Eqn, Jaxpr, Var

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import final
 
 from fstensor.compiler.convolution import ConvStep
-from fstensor.compiler.fuse import HostStep, NativeStep, ProductStep, Step
 from fstensor.compiler.kernels import LOADS
+from fstensor.compiler.steps import HostStep, NativeStep, ProductStep, Step
 from fstensor.core.jaxpr import Var
 
 ALIGNMENT = 64  # bytes; of the scratch memory, and of each value in it

@@ -6,11 +6,11 @@ import pytest
 
 import fstensor.numpy as fnp
 from fstensor import config, grad, lax, make_jaxpr, vmap
-from fstensor.compiler.fuse import HostStep
 from fstensor.compiler.native import Native
 from fstensor.compiler.numpy_executor import Program
 from fstensor.compiler.scatter import ScatterStep
 from fstensor.compiler.simplify import simplify
+from fstensor.compiler.steps import HostStep
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 DTYPES = [np.dtype(d) for d in ("bool", "int8", "int32", "uint64", "float16", "f4", "f8")]

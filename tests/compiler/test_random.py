@@ -8,9 +8,9 @@ import pytest
 from fstensor import dtypes, lax, random
 from fstensor import numpy as fnp
 from fstensor.array import from_buffer
-from fstensor.compiler.fuse import HostStep, KernelStep
 from fstensor.compiler.native import Native
 from fstensor.compiler.simplify import simplify
+from fstensor.compiler.steps import HostStep, KernelStep
 from fstensor.config import config
 from fstensor.core.affine import Affine
 from fstensor.core.scalar import INT64, UINT64, ArrayOps

@@ -17,7 +17,6 @@ from typing import TypeAlias, final
 import numpy as np
 
 from fstensor.compiler.convolution import ConvStep
-from fstensor.compiler.fuse import KernelStep, ProductStep
 from fstensor.compiler.llvm.conv_program import conv_room, write_conv_step
 from fstensor.compiler.llvm.gemm import workspace_bytes, write_product
 from fstensor.compiler.llvm.loops import write_epilogue, write_kernel
@@ -27,6 +26,7 @@ from fstensor.compiler.llvm.text import Function, Module
 from fstensor.compiler.plan import ALIGNMENT, Segment, size_of
 from fstensor.compiler.scatter import ScatterStep
 from fstensor.compiler.schedule import Schedule, scheduled
+from fstensor.compiler.steps import KernelStep, ProductStep
 from fstensor.core.jaxpr import Var
 
 # The least work, in operations, that is worth a second thread.
