@@ -24,13 +24,10 @@ from fstensor.compiler.llvm.text import Module
 from fstensor.compiler.plan import ALIGNMENT, Segment, plan, size_of
 from fstensor.compiler.schedule import Schedule
 from fstensor.compiler.steps import HostStep
-from fstensor.compiler.threads import BARRIER_BYTES, Team, provide_barrier, team
+from fstensor.compiler.threads import BARRIER_BYTES, provide_barrier, team
 from fstensor.core.aval import ShapedArray
 from fstensor.core.jaxpr import ClosedJaxpr, Eqn, Jaxpr, Var
 from fstensor.core.primitive import Primitive
-
-# Who runs what is too small to be shared.
-_ALONE = Team(1, 0, lambda address, argument: None)
 
 
 @final
@@ -74,17 +71,24 @@ class NativeCall(Primitive):
         return [v.aval for v in self.segment.outputs]
 
     def impl(self, xp: Any, *buffers: Any) -> Any:
-        inputs = [b if b.flags.c_contiguous and b.flags.aligned else _plain(b) for b in buffers]
+        for b in buffers:
+            flags = b.flags
+            if not (flags.c_contiguous and flags.aligned):
+                buffers = tuple([_plain(b) for b in buffers])
+                break
         outputs = [make() for make in self._outputs]
-        runners = team() if self._shared else _ALONE
-        scratch = self._scratch_for(runners.size)
-        pointers = self._pointers(
-            *map(id, inputs), *map(id, outputs), id(scratch), self._barrier_address
-        )
-        if runners.size > 1:
+        if self._shared:
+            runners = team()
+            scratch = self._scratch_for(runners.size)
+            pointers = self._pointers(
+                *map(id, buffers), *map(id, outputs), id(scratch), self._barrier_address
+            )
             runners.run(self._address, ctypes.addressof(pointers))
         else:
-            self._function(pointers, 0, 1)
+            scratch = self._scratch_for(1)
+            self._function(
+                self._pointers(*map(id, buffers), *map(id, outputs), id(scratch), 0), 0, 1
+            )
         return outputs
 
     def _scratch_for(self, threads: int) -> Any:
@@ -139,6 +143,11 @@ class Native:
         jaxpr = source.jaxpr
         changed = Jaxpr(jaxpr.constvars, jaxpr.invars, outvars, eqns, jaxpr.debug_info)
         self.result = ClosedJaxpr(changed, source.consts)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of it is native."""
+        return not any(isinstance(s, HostStep) for s in self.steps)
 
     @property
     def kernels(self) -> str:

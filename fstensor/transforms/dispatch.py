@@ -29,22 +29,25 @@ class KnownCall:
     """What a call with arguments of these types does.
 
     avals: kept, since their identities are the key. stamp: of the settings. function: from buffers
-    on the CPU to those of the results.
+    on the CPU to those of the results; is_native: it makes no call of NumPy. out_tree: None where
+    the result is an array.
     """
 
-    __slots__ = ("avals", "function", "out_avals", "out_tree", "stamp")
+    __slots__ = ("avals", "function", "is_native", "out_avals", "out_tree", "stamp")
 
     def __init__(
         self,
         avals: tuple[ShapedArray, ...],
         stamp: int,
         function: Callable[..., list[Any]],
+        is_native: bool,
         out_avals: Sequence[ShapedArray],
-        out_tree: tree.PyTreeDef,
+        out_tree: tree.PyTreeDef | None,
     ) -> None:
         self.avals = avals
         self.stamp = stamp
         self.function = function
+        self.is_native = is_native
         self.out_avals = out_avals
         self.out_tree = out_tree
 
@@ -56,9 +59,9 @@ def call_known(table: dict[Any, Any], args: tuple[Any, ...], kwargs: dict[str, A
     """
     if state.trace is not EVAL or state.axes:
         return MISSED
-    leaves, in_tree = tree.flatten((args, kwargs))
+    leaves, in_tree = _flattened(args, kwargs)
     try:
-        known = table.get((in_tree, tuple([id(x.aval) for x in leaves])))
+        known = table.get((in_tree, *[id(x.aval) for x in leaves]))
         if known is None or known.stamp != config.stamp or not default_is_cpu():
             return MISSED
         buffers = [x._buffer for x in leaves]
@@ -67,12 +70,30 @@ def call_known(table: dict[Any, Any], args: tuple[Any, ...], kwargs: dict[str, A
     for b in buffers:
         if b.__class__ is not _ndarray:
             return MISSED
-    before, state.compiled = state.compiled, True
-    try:
-        outs = state.quiet.run(known.function, *buffers)
-    finally:
-        state.compiled = before
+    if known.is_native:
+        outs = known.function(*buffers)
+    else:
+        before, state.compiled = state.compiled, True
+        try:
+            outs = state.quiet.run(known.function, *buffers)
+        finally:
+            state.compiled = before
+    if known.out_tree is None:
+        return ConcreteArray(outs[0], known.out_avals[0])
     return known.out_tree.unflatten(map(ConcreteArray, outs, known.out_avals))
+
+
+def _flattened(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Sequence[Any], tree.PyTreeDef | None]:
+    """The leaves of a call's arguments, and their structure: None for arrays by position."""
+    if not kwargs:
+        for x in args:
+            if x.__class__ is not ConcreteArray:
+                break
+        else:
+            return args, None
+    return tree.flatten((args, kwargs))
 
 
 def remember(
@@ -80,16 +101,18 @@ def remember(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     function: Callable[..., list[Any]],
+    is_native: bool,
     out_avals: Sequence[ShapedArray],
     out_tree: tree.PyTreeDef,
 ) -> None:
     """Let `call_known` find a call that was made with these arguments under these settings."""
     stamp = config.stamp
-    leaves, in_tree = tree.flatten((args, kwargs))
+    leaves, in_tree = _flattened(args, kwargs)
     if stamp is None or not all(x.__class__ is ConcreteArray for x in leaves):
         return
     if len(table) >= _MOST_KNOWN:
         table.clear()
     avals = tuple([x.aval for x in leaves])
-    key = (in_tree, tuple(map(id, avals)))
-    table[key] = KnownCall(avals, stamp, function, out_avals, out_tree)
+    one = out_tree.num_nodes == 1 and out_tree.num_leaves == 1
+    key = (in_tree, *map(id, avals))
+    table[key] = KnownCall(avals, stamp, function, is_native, out_avals, None if one else out_tree)

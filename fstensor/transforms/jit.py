@@ -283,8 +283,9 @@ class Jitted:
             return
         if config.executor == "llvm" and default_is_cpu():
             closed = traced.call.jaxpr
-            function = native_program_of(closed).on_cpu
-            remember(self._known, args, kwargs, function, closed.out_avals, traced.out_tree)
+            function, whole = native_program_of(closed).on_cpu, native_of(closed).is_whole
+            out_avals, out_tree = closed.out_avals, traced.out_tree
+            remember(self._known, args, kwargs, function, whole, out_avals, out_tree)
 
     def _trace(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], Traced]:
         """The dynamic leaves of a call, and its signature traced now or before."""
