@@ -118,6 +118,10 @@ class Native:
         self.source = source
         self.steps, same = drop_barriers(fuse(source))
         outvars = [same.get(a, a) if isinstance(a, Var) else a for a in source.jaxpr.outvars]
+        if engine.verifying():
+            for step in self.steps:
+                if not isinstance(step, HostStep):
+                    step.kernel.check()
         self.parts = plan(self.steps, {a for a in outvars if isinstance(a, Var)})
         self.schedules: list[Schedule] = []
         module = Module()

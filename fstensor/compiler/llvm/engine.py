@@ -114,6 +114,11 @@ _numbers = itertools.count()
 _known: weakref.WeakValueDictionary[str, Compiled] = weakref.WeakValueDictionary()
 
 
+def verifying() -> bool:
+    """Whether the environment asks to check what each stage of the compiler has made."""
+    return os.environ.get("FSTENSOR_VERIFY_IR", "") not in ("", "0")
+
+
 def compile_module(text: str, verify: bool | None = None) -> Compiled:
     """Compile a module of LLVM IR, or find it compiled in this process or on disk.
 
@@ -122,7 +127,7 @@ def compile_module(text: str, verify: bool | None = None) -> Compiled:
     Raises: RuntimeError with the line in question when the text is no valid IR.
     """
     if verify is None:
-        verify = os.environ.get("FSTENSOR_VERIFY_IR", "") not in ("", "0")
+        verify = verifying()
     key = hashlib.sha256(f"{fingerprint()}\n{text}".encode()).hexdigest()
     with _lock:
         found = _known.get(key)
