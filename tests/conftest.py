@@ -15,6 +15,8 @@ import fstensor
 
 # Tests call one function with many signatures on purpose.
 fstensor.config.update("explain_retraces", False)
+# Two are enough to go wrong, and several processes test at once.
+fstensor.config.update("threads", 2)
 
 GOLDEN = Path(__file__).parent / "golden"
 
