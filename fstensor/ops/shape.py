@@ -23,7 +23,7 @@ from fstensor.core.affine import Affine, Index, flat
 from fstensor.core.aval import ShapedArray
 from fstensor.core.primitive import MappedAxis, Primitive, Value, primitive
 from fstensor.core.tape import zero_tapes
-from fstensor.errors import ShapeError
+from fstensor.errors import ArgumentError, ShapeError
 from fstensor.ops.families import NUMBER, Structural
 
 
@@ -41,6 +41,10 @@ class BroadcastInDim(Structural):
 
     def abstract(self, x: ShapedArray) -> ShapedArray:
         dims, shape = self.broadcast_dimensions, self.shape
+        if not all(isinstance(n, (int, np.integer)) for n in shape):
+            raise ArgumentError(
+                f"broadcast_in_dim: shape must be made of integers, got {shape} for {x}"
+            )
         if (
             len(dims) != x.ndim
             or any(b <= a for a, b in itertools.pairwise(dims))

@@ -41,7 +41,9 @@ def measurements(
         except Exception as error:  # whatever it is, it is the answer
             return {"value": _said(error)}
         out["value"] = _answer(lambda: _value(example, expected, others))
-        out["jit-able"] = _answer(lambda: _compare(fst.jit(apply)(*example.arrays), expected))
+        out["jit-able"] = _answer(
+            lambda: _compare(fst.jit(apply)(*example.arrays), expected, _rtol(expected))
+        )
         out["batchable"] = _answer(lambda: _vmap(apply, example))
         out["differentiable"] = _answer(lambda: _jvp(apply, example, expected))
     return out
@@ -61,6 +63,12 @@ def _answer(measure: Callable[[], str]) -> str:
 def _said(error: Exception) -> str:
     lines = str(error).splitlines() or [""]
     return f"{type(error).__name__}: {lines[0][:160]}"
+
+
+def _rtol(values: list[np.ndarray]) -> float:
+    """How far results may differ that are rounded in other places."""
+    narrow = any(x.dtype.itemsize <= 4 and x.dtype.kind == "f" for x in values)
+    return 1e-6 if narrow else _RTOL
 
 
 def _compare(got: Any, expected: list[np.ndarray], rtol: float = _RTOL) -> str:
@@ -96,8 +104,7 @@ def _value(example: Example, expected: list[np.ndarray], others: Mapping[str, An
             theirs = example.call(other, *example.arrays)
             leaves = [np.asarray(x) for x in _leaves(_plain(theirs))]
         # Defaults are 32 bits wide here, and 64 there.
-        narrow = any(x.dtype.itemsize <= 4 and x.dtype.kind == "f" for x in (*expected, *leaves))
-        return _compare(expected, leaves, 1e-6 if narrow else _RTOL)
+        return _compare(expected, leaves, _rtol([*expected, *leaves]))
     return NOTHING
 
 

@@ -353,6 +353,7 @@ def test_exit_with_code_in_memory_is_silent():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # by JAX, if it was imported
 def test_a_child_compiles_though_threads_of_the_parent_did():
     stop = threading.Event()
 

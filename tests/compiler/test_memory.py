@@ -265,6 +265,7 @@ def test_a_finalizer_that_allocates():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # by JAX, if it was imported
 def test_fork_while_another_thread_holds_the_lock(monkeypatch):
     pool = memory.Pool()
     monkeypatch.setattr(memory, "_pool", pool)

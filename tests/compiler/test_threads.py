@@ -274,6 +274,7 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
 @needs_fork
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # by JAX, if it was imported
 def test_fork():
     fst.config.update("threads", 3)
     phases = Phases()
@@ -306,6 +307,7 @@ def _in_child(queue):
 
 @needs_fork
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # by JAX, if it was imported
 def test_processes_that_are_forked():
     fst.config.update("threads", 2)
     Phases().run()
