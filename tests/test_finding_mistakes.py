@@ -73,7 +73,7 @@ def test_functions_of_the_library_are_traced_again_in_silence(recwarn):
 )
 def test_what_changed_is_named_by_its_path(change, text):
     f = fst.jit(lambda params, x, n: loss(params, x, n), static_argnames="n")
-    g = lambda params, x, n=2: f(params, x, n)  # noqa: E731
+    g = lambda params, x, n=2: f(params, x, n)
     g(PARAMS, X)
     assert text in told(lambda: change(g))
 

@@ -190,7 +190,7 @@ def test_convolution_with_local_kernels(layout, padding, options):
 def test_equal_local_kernels_are_a_convolution():
     x, w = values((2, 3, 6), "float32"), values((4, 3, 2), "float32")
     local = np.broadcast_to(w.reshape(4, 6)[..., None], (4, 6, 5))
-    f = lambda w: lax.conv_general_dilated_local(x, w, (1,), "VALID", (2,))  # noqa: E731
+    f = lambda w: lax.conv_general_dilated_local(x, w, (1,), "VALID", (2,))
     check(f(local), np.asarray(lax.conv(x, w, (1,), "VALID")))
     slope = fst.grad(lambda w: (f(w) ** 2).sum())(local)
     shared = fst.grad(lambda w: (lax.conv(x, w, (1,), "VALID") ** 2).sum())(w)
@@ -206,20 +206,20 @@ class TestOptimizationBarrier:
         assert lax.optimization_barrier(()) == ()
 
     def test_is_kept_in_programs(self):
-        f = lambda x: lax.optimization_barrier((x, x + 1))[0]  # noqa: E731
+        f = lambda x: lax.optimization_barrier((x, x + 1))[0]
         assert "optimization_barrier" in str(fst.make_jaxpr(f)(X))
         slope = fst.make_jaxpr(fst.grad(lambda x: (f(x) * f(x)).sum()))(X)
         assert str(slope).count("optimization_barrier") >= 4  # forward and back, twice
         check(fst.jit(f)(X), X)
 
     def test_tangents_of_some(self):
-        f = lambda x: lax.optimization_barrier((x, X))  # noqa: E731
+        f = lambda x: lax.optimization_barrier((x, X))
         outs, tangents = fst.jvp(f, (X,), (2 * X,))
         check(list(outs), [X, X])
         check(list(tangents), [2 * X, np.zeros_like(X)])
 
     def test_batch_of_some(self):
-        f = lambda x, y: lax.optimization_barrier((x, y))  # noqa: E731
+        f = lambda x, y: lax.optimization_barrier((x, y))
         x, y = fst.vmap(f, in_axes=(1, None), out_axes=(1, None))(X, X)
         check([x, y], [X, X])
 
@@ -230,7 +230,7 @@ class TestReducePrecision:
         check(lax.reduce_precision(x, 4, 2), np.float32([1, 1.5, -1, 16, np.inf, -0.0]))
 
     def test_tangents_are_rounded_like_jax(self):
-        f = lambda n, x: n.reduce_precision(x, 5, 2) * 3  # noqa: E731
+        f = lambda n, x: n.reduce_precision(x, 5, 2) * 3
         _, got = fst.jvp(lambda x: f(lax, x), (X,), (X,))
         _, expected = jax.jvp(lambda x: f(jax.lax, x), (X,), (X,))
         check(got, np.asarray(expected))

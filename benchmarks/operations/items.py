@@ -253,15 +253,15 @@ def recurrences(tiny: bool) -> Iterator[Item]:
 
 def loops(tiny: bool) -> Iterator[Item]:
     count = 10 if tiny else 100_000
-    scalars: Operands = lambda rng: (np.array(2.0, np.float32),)  # noqa: E731
+    scalars: Operands = lambda rng: (np.array(2.0, np.float32),)
     yield Item("loop", f"slow Newton, {count:,} times", "newton", scalars, {"count": count})
-    integers: Operands = lambda rng: (np.array(1, np.uint32),)  # noqa: E731
+    integers: Operands = lambda rng: (np.array(1, np.uint32),)
     yield Item("loop", f"congruential, {count:,} times", "congruential", integers, {"count": count})
 
 
 def draws(tiny: bool) -> Iterator[Item]:
     n = 100 if tiny else 1_000_000
-    seeds: Operands = lambda rng: (np.array(7, np.uint32),)  # noqa: E731
+    seeds: Operands = lambda rng: (np.array(7, np.uint32),)
     for name in ("uniform", "normal"):
         yield Item("random", f"{name} {power(n)}", name, seeds, {"count": n})
 

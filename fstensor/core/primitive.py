@@ -111,7 +111,8 @@ class Primitive(ABC):
     @property
     def params(self) -> dict[str, Any]:
         """The static parameters by name."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]  # `primitive` makes it one
+        return {f.name: getattr(self, f.name) for f in fields}
 
     def printed_params(self) -> dict[str, Any]:
         """The parameters that jaxprs show: without those that the types beside them tell."""
@@ -247,7 +248,7 @@ def primitive(name: str) -> Callable[[type[P]], type[P]]:
             # All instances are equal, and what a dataclass generates would only be slower.
             cls = dataclasses.dataclass(frozen=True, repr=False, eq=False, init=False)(cls)
             constant = hash(cls)
-            cls.__hash__ = lambda self: constant  # type: ignore[method-assign]
+            cls.__hash__ = lambda self: constant  # type: ignore[method-assign]  # on purpose
         cls.name = name
         registry[name] = cls
         return cls

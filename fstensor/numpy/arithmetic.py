@@ -201,8 +201,9 @@ pow = power
 
 
 def _static_integer(y: ArrayLike) -> int | None:
-    is_int = isinstance(y, (int, np.integer)) and not isinstance(y, bool)
-    return operator.index(y) if is_int else None  # type: ignore[arg-type]
+    if isinstance(y, (int, np.integer)) and not isinstance(y, bool):
+        return operator.index(y)
+    return None
 
 
 def _integer_power(x: Array, y: Array) -> Array:

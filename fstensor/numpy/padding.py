@@ -133,7 +133,9 @@ def _from_within(x: Array, widths: Widths, mode: str) -> Array:
 
     for axis, (before, after) in enumerate(widths):
         if before or after:
-            places = np.pad(np.arange(x.shape[axis], dtype=np.int32), (before, after), mode)  # type: ignore[call-overload]
+            order = np.arange(x.shape[axis], dtype=np.int32)
+            # NumPy's types want the modes as literals.
+            places = np.pad(order, (before, after), mode)  # type: ignore[call-overload]
             x = take(x, places, axis=axis)
     return x
 
@@ -148,7 +150,9 @@ def _odd(x: Array, widths: Widths, mode: str) -> Array:
         if before or after:
             n = x.shape[axis]
             basis = np.eye(n, dtype=np.int32)
-            weights = np.pad(basis, [(before, after), (0, 0)], mode, reflect_type="odd")  # type: ignore[call-overload]
+            widths = [(before, after), (0, 0)]
+            # NumPy's types want the modes as literals.
+            weights = np.pad(basis, widths, mode, reflect_type="odd")  # type: ignore[call-overload]
             matrix = cast("pad", weights, x.dtype)
             mixed = lax.dot_general(x, matrix, (([axis], [1]), ([], [])))
             order = [i for i in range(x.ndim) if i != axis]

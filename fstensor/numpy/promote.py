@@ -52,9 +52,10 @@ def promote(what: str, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
             if a is b or a == b:
                 return x, y
         elif (y.__class__, a.dtype) in _JOINS:
-            return x, _literal(y, a.dtype, a.weak_type)  # type: ignore[arg-type]
+            return x, _literal(y, a.dtype, a.weak_type)  # type: ignore[arg-type]  # a scalar
     elif isinstance(y, Array) and (x.__class__, y.aval.dtype) in _JOINS:
-        return _literal(x, y.aval.dtype, y.aval.weak_type), y  # type: ignore[arg-type]
+        b = y.aval
+        return _literal(x, b.dtype, b.weak_type), y  # type: ignore[arg-type]  # a scalar
     x, y = promote_all(what, x, y)
     return x, y
 

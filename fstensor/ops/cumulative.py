@@ -8,6 +8,7 @@ takes about 2 n combinations in 2 log2(n) steps (G. Blelloch, "Prefix sums and t
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeAlias, TypeVar, final
 
@@ -52,13 +53,13 @@ class Cumulative(Primitive):
             out = self.accumulate(xp, work)
         return out.astype(x.dtype, copy=False)
 
+    @abstractmethod
     def accumulate(self, xp: Any, x: Any) -> Any:
         """The result from the first element on, in the dtype of `x`."""
-        raise NotImplementedError
 
     def combine(self, earlier: Dual, later: Dual) -> Dual:
-        """The operation on two elements, with its tangent."""
-        raise NotImplementedError
+        """The operation on two elements, with its tangent. A sum, being linear, needs none."""
+        raise self._missing("combine", "differentiation")
 
     def jvp(self, primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Any, Any]:
         (x,), (t,) = primals, tangents
@@ -74,7 +75,8 @@ class Cumulative(Primitive):
     ) -> tuple[Any, Any]:
         d = dims[0]
         assert d is not None
-        moved = type(self)(self.axis + (self.axis >= d), self.reverse)  # type: ignore[call-arg]
+        place = self.axis + (self.axis >= d)
+        moved = type(self)(place, self.reverse)  # type: ignore[call-arg]  # all are dataclasses
         return moved.bind(args[0]), d
 
 
@@ -234,7 +236,7 @@ def _cumulative(cls: type[C], summary: str) -> Callable[..., Array]:
     def function(operand: ArrayLike, axis: int = 0, reverse: bool = False) -> Array:
         x = lift(operand, what=cls.name)
         place = normalize_axis(axis, x.ndim, cls.name)
-        return cls(place, bool(reverse)).bind(x)  # type: ignore[call-arg]
+        return cls(place, bool(reverse)).bind(x)  # type: ignore[call-arg]  # all are dataclasses
 
     function.__name__ = function.__qualname__ = cls.name
     function.__doc__ = summary

@@ -260,7 +260,7 @@ class ArgExtremum(Reduction):
         return self.bind(*primals), ZERO
 
     def over(self, axes: tuple[int, ...]) -> Reduction:
-        return type(self)(axes, self.index_dtype)  # type: ignore[call-arg]
+        return type(self)(axes, self.index_dtype)  # type: ignore[call-arg]  # dataclasses, both
 
 
 @final
@@ -298,7 +298,7 @@ def _reduction(cls: type[R], summary: str) -> Callable[[ArrayLike, Sequence[int]
     def function(operand: ArrayLike, axes: Sequence[int]) -> Array:
         x = lift(operand, what=cls.name)
         chosen = normalize_axes(tuple(axes), x.ndim, cls.name)
-        return cls(chosen).bind(x) if chosen else x  # type: ignore[call-arg]
+        return cls(chosen).bind(x) if chosen else x  # type: ignore[call-arg]  # dataclasses, all
 
     function.__name__ = function.__qualname__ = cls.name
     function.__doc__ = summary

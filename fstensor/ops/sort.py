@@ -149,7 +149,7 @@ def sort(
     Raises: ShapeError when shapes differ, AxisError, or OptionError for a wrong num_keys.
     """
     several = isinstance(operand, (tuple, list))
-    given: Sequence[Any] = operand if several else [operand]  # type: ignore[assignment]
+    given: Sequence[Any] = operand if isinstance(operand, (tuple, list)) else [operand]
     xs = [lift(x, what="sort") for x in given]
     if not xs:
         raise ShapeError("sort: needs at least one operand, got none")

@@ -477,6 +477,7 @@ def jit(
             "donate_argnames": donate_argnames,
             "inline": inline,
         }
+        # mypy does not see which option each value is.
         return cast(F, functools.partial(jit, **options))  # type: ignore[arg-type]
     if not callable(fun):
         raise ArgumentError(f"jit: takes a function, got {type(fun).__name__}")

@@ -194,7 +194,7 @@ def test_elements_in_turn(count, dtype):
 
 def test_cheap_parts_are_computed_where_they_are_read():
     x = numbers((6, 40))
-    f = lambda x: fnp.concatenate([-x[:, 20:], x[:, :20] * x[0, 1] + 1], 1) * x  # noqa: E731
+    f = lambda x: fnp.concatenate([-x[:, 20:], x[:, :20] * x[0, 1] + 1], 1) * x
     assert len(compiled(f, x).steps) == 1
     check(f, x)
     check(lambda x: lax.pad(x[:, 1:] * x[:, :-1], 0.0, ((1, 1, 0), (1, 0, 0))) - x[0, 0], x)

@@ -275,7 +275,7 @@ class Generator:
         functions = []
         for _ in range(count):
             args = [Value(self.new("a"), v.kind, v.shape) for v in operands]
-            result = lambda b: tree_text("tuple", self.returned(b, types))  # noqa: E731
+            result = lambda b: tree_text("tuple", self.returned(b, types))
             functions.append(self.function(block, names(args), args, result))
         given = ", ".join(["", *(v.name for v in operands)])
         outs = self.fresh(types, "c")

@@ -76,7 +76,7 @@ def trip_count(np_, x):
 
 def while_loop(x):
     n = trip_count(fnp, x)
-    body = lambda s: (s[0] + 1, fnp.tanh(s[1] * x + s[0]) + 0.5 * s[1])  # noqa: E731
+    body = lambda s: (s[0] + 1, fnp.tanh(s[1] * x + s[0]) + 0.5 * s[1])
     return fnp.sum(lax.while_loop(lambda s: s[0] < n, body, (0, x))[1])
 
 
@@ -89,7 +89,7 @@ def while_straight(np_, x):
 
 def while_bounded(x):
     n = trip_count(fnp, x)
-    body = lambda s: (s[0] + 1, fnp.tanh(s[1] * x + s[0]) + 0.5 * s[1])  # noqa: E731
+    body = lambda s: (s[0] + 1, fnp.tanh(s[1] * x + s[0]) + 0.5 * s[1])
     return fnp.sum(lax.while_loop(lambda s: s[0] < n, body, (0, x), max_steps=5)[1])
 
 
@@ -139,7 +139,7 @@ def nested(x):
     """A loop in a branch in a loop."""
 
     def inner(c):
-        body = lambda s: (s[0] + 1, step(fnp, s[1], x[0]))  # noqa: E731
+        body = lambda s: (s[0] + 1, step(fnp, s[1], x[0]))
         return lax.while_loop(lambda s: s[0] < trip_count(fnp, x), body, (0, c))[1]
 
     def outer(c, e):
@@ -213,7 +213,7 @@ def custom_vjp_straight(np_, x):
 
 def custom_linear_solve(x):
     a = W + 4 * fnp.eye(3) + fnp.outer(x, x)
-    solve = lambda matvec, b: fnp.linalg.solve(fst.jacobian(matvec)(b), b)  # noqa: E731
+    solve = lambda matvec, b: fnp.linalg.solve(fst.jacobian(matvec)(b), b)
     return fnp.sum(lax.custom_linear_solve(lambda v: a @ v, fnp.sin(x), solve, solve) ** 2)
 
 

@@ -52,7 +52,7 @@ def both(function, *args):
     ],
 )
 def test_predicates(pred, taken):
-    f = lambda p: lax.cond(p, lambda x: x + 1, lambda x: x - 1, X)  # noqa: E731
+    f = lambda p: lax.cond(p, lambda x: x + 1, lambda x: x - 1, X)
     for g in (f, fst.jit(f)):
         assert_close(g(pred), X + (1 if taken == "yes" else -1))
 
@@ -64,7 +64,7 @@ def test_switch_clamps(index, dtype):
         index = np.iinfo(dtype).max
     branches = [lambda x, k=k: x * k for k in (2, 3, 5)]
     expected = X * (2, 3, 5)[min(max(index, 0), 2)]
-    f = lambda i: lax.switch(i, branches, X)  # noqa: E731
+    f = lambda i: lax.switch(i, branches, X)
     for g in (f, fst.jit(f)):
         assert_close(g(dtype(index)), expected)
     many = np.asarray([index] * 2, dtype)
@@ -83,7 +83,7 @@ def test_switch_clamps(index, dtype):
 )
 def test_switch_of_an_index_beyond_int32(index, taken):
     # JAX wraps it to int32 before it clamps.
-    f = lambda i: lax.switch(i, [lambda: 0, lambda: 1, lambda: 2])  # noqa: E731
+    f = lambda i: lax.switch(i, [lambda: 0, lambda: 1, lambda: 2])
     assert int(f(index)) == int(fst.jit(f)(index)) == taken
 
 
@@ -122,7 +122,7 @@ def test_weak_and_strong_results_agree():
 
 
 def test_messages_about_arguments():
-    f = lambda x: x  # noqa: E731
+    f = lambda x: x
     with pytest.raises(ShapeError, match=r"cond: pred must be a scalar, got bool\[1\]"):
         lax.cond(np.array([True]), f, f, X)
     with pytest.raises(DtypeError, match="cond: pred must be a bool or a real number, got complex"):
@@ -144,8 +144,8 @@ def test_messages_about_arguments():
 
 
 def test_branches_of_different_types():
-    yes = lambda x: {"a": x, "b": (x, x)}  # noqa: E731
-    no = lambda x: {"a": x.astype(np.float32), "b": (x, fnp.stack([x, x]))}  # noqa: E731
+    yes = lambda x: {"a": x, "b": (x, x)}
+    no = lambda x: {"a": x.astype(np.float32), "b": (x, fnp.stack([x, x]))}
     with pytest.raises(CarryTypeError) as error:
         lax.cond(True, yes, no, X)
     text = str(error.value)
@@ -239,7 +239,7 @@ def test_batch_of_predicates():
 def test_nested_batches_of_predicates():
     ps = np.array([[True, False], [False, False]])
     xs = np.arange(4.0).reshape(2, 2)
-    f = lambda p, x: lax.cond(p, lambda x: x + 10, lambda x: -x, x)  # noqa: E731
+    f = lambda p, x: lax.cond(p, lambda x: x + 10, lambda x: -x, x)
     expected = np.where(ps, xs + 10, -xs)
     assert_close(fst.vmap(fst.vmap(f))(ps, xs), expected)
     assert_close(fst.vmap(fst.vmap(f), (1, 1), 1)(ps, xs), expected)
@@ -273,7 +273,7 @@ def test_a_branch_not_taken_lets_no_nan_into_gradients(transform):
 
 def test_nested_choices_let_no_nan_into_gradients():
     def f(x):
-        inner = lambda x: lax.cond(x > 1, lambda x: fnp.log(x - 1), lambda x: x, x)  # noqa: E731
+        inner = lambda x: lax.cond(x > 1, lambda x: fnp.log(x - 1), lambda x: x, x)
         return lax.cond(x > 0, inner, lambda x: -x, x)
 
     got = fst.vmap(fst.grad(f))(np.float64([-1.0, 0.5, 1.0, 3.0]))

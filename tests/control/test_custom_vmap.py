@@ -67,7 +67,7 @@ def test_reverse_mode_is_that_of_the_function():
     np.testing.assert_allclose(fst.grad(f)(1.0, 2.0), fst.grad(plain)(1.0, 2.0))
     np.testing.assert_allclose(fst.vmap(fst.grad(f))(X, X), fst.vmap(fst.grad(plain))(X, X))
     g = fst.custom_batching.sequential_vmap(plain)
-    total = lambda x: fst.vmap(g, (0, None))(x, 2.0).sum()  # noqa: E731
+    total = lambda x: fst.vmap(g, (0, None))(x, 2.0).sum()
     np.testing.assert_allclose(fst.grad(total)(X), 2 * np.cos(X))
 
 

@@ -46,7 +46,7 @@ def test_known_and_traced_bounds_have_the_same_values_and_gradients(lower, upper
     expected = jax.grad(polynomial(jax))(X, lower, upper)
     value = polynomial(jax)(X, lower, upper)
     f = polynomial(fst)
-    known = lambda x: f(x, lower, upper)  # noqa: E731
+    known = lambda x: f(x, lower, upper)
     assert_close(f(X, lower, upper), value, derivative=True)
     assert_close(fst.grad(known)(X), expected, derivative=True)
     assert_close(fst.jit(fst.grad(known))(X), expected, derivative=True)
@@ -104,7 +104,7 @@ def test_trees_and_empty_trees():
 
 
 def test_fori_messages():
-    body = lambda i, c: c  # noqa: E731
+    body = lambda i, c: c
     with pytest.raises(DtypeError, match=r"fori_loop: lower must be an integer, got float64\[\]"):
         lax.fori_loop(0.0, 3, body, X)
     with pytest.raises(DtypeError, match=r"fori_loop: upper must be an integer, got bool\[\]"):

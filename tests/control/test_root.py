@@ -46,7 +46,7 @@ def test_like_jax(use):
 
 
 def with_aux(a):
-    solve = lambda f, x: (fst.numpy.sqrt(a), {"steps": 3})  # noqa: E731
+    solve = lambda f, x: (fst.numpy.sqrt(a), {"steps": 3})
     return fst.lax.custom_root(
         lambda x: x * x - a, 1.0, solve, lambda g, y: y / g(1.0), has_aux=True
     )

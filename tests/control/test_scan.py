@@ -134,7 +134,7 @@ def test_integer_carry_beside_a_float():
         return (i + 1, v * x + i), i
 
     assert_trees_close(lax.scan(step, (0, X), XS), jax.lax.scan(step, (0, X), XS))
-    value = lambda m: lambda v: m.lax.scan(step, (0, v), XS)[0][1]  # noqa: E731
+    value = lambda m: lambda v: m.lax.scan(step, (0, v), XS)[0][1]
     assert_close(fst.grad(value(fst))(X), jax.grad(value(jax))(X), derivative=True)
 
 
@@ -206,7 +206,7 @@ def test_carry_that_changes_its_structure():
 
 
 def test_messages():
-    ok = lambda c, x: (c, x)  # noqa: E731
+    ok = lambda c, x: (c, x)
     with pytest.raises(ArgumentError, match="scan: takes a function, got float"):
         lax.scan(1.0, X, XS)
     with pytest.raises(ArgumentError, match="scan: without xs, length must be given"):
@@ -254,7 +254,7 @@ def test_closed_over_tracers():
 def test_closed_over_tracers_of_two_levels():
     def f(m):
         def outer(a):
-            inner = lambda b: m.lax.scan(lambda c, x: (c * a + b * x, None), a, XS)[0]  # noqa: E731
+            inner = lambda b: m.lax.scan(lambda c, x: (c * a + b * x, None), a, XS)[0]
             return m.grad(inner)(a * 2) * a
 
         return m.grad(outer)
@@ -278,7 +278,7 @@ def test_closed_over_array_is_not_copied_into_the_program():
 def test_vmap(axes):
     xs = np.stack([XS, XS * 2, XS - 1])
     args = np.arange(3.0) if axes[0] == 0 else X, {None: XS, 0: xs, 1: xs.T}[axes[1]]
-    step = lambda c, x: (c * x + 1, c)  # noqa: E731
+    step = lambda c, x: (c * x + 1, c)
     got = fst.vmap(lambda c, xs: lax.scan(step, c, xs), axes, (0, 1))(*args)
     expected = jax.vmap(lambda c, xs: jax.lax.scan(step, c, xs), axes, (0, 1))(*args)
     assert_trees_close(got, expected)
@@ -302,7 +302,7 @@ def test_jvp_of_a_carry_that_becomes_active_in_later_steps():
         )
 
     assert_trees_close(fst.jvp(f(fst), (X,), (X,)), jax.jvp(f(jax), (X,), (X,)))
-    pull = lambda m: m.grad(lambda v: f(m)(v)[1].sum())(X)  # noqa: E731
+    pull = lambda m: m.grad(lambda v: f(m)(v)[1].sum())(X)
     assert_close(pull(fst), pull(jax), derivative=True)
 
 
@@ -419,8 +419,8 @@ def test_disable_jit_runs_python():
 def test_float32_stays_float32():
     with config.override(default_dtype_bits=32):
         xs = XS.astype(np.float32)
-        f = lambda c: lax.scan(lambda c, x: (fnp.tanh(c * x) + 0.5, None), c, xs)[0]  # noqa: E731
+        f = lambda c: lax.scan(lambda c, x: (fnp.tanh(c * x) + 0.5, None), c, xs)[0]
         g = fst.grad(f)(np.float32(0.7))
     with jax.enable_x64(False):
-        h = lambda c: jax.lax.scan(lambda c, x: (jnp.tanh(c * x) + 0.5, None), c, xs)[0]  # noqa: E731
+        h = lambda c: jax.lax.scan(lambda c, x: (jnp.tanh(c * x) + 0.5, None), c, xs)[0]
         assert_close(g, jax.grad(h)(np.float32(0.7)), derivative=True)

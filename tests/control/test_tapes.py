@@ -125,7 +125,7 @@ def test_choices_between_loops_of_different_lengths():
             for x, n in zip(fst.numpy.asarray(xs), fst.numpy.asarray(ns), strict=True)
         ]
         np.testing.assert_allclose(fst.vmap(fst.grad(f))(xs, ns), np.stack(each), rtol=1e-12)
-        total = lambda xs: fst.vmap(f)(xs, ns).sum()  # noqa: E731
+        total = lambda xs: fst.vmap(f)(xs, ns).sum()
         np.testing.assert_allclose(fst.grad(total)(xs), np.stack(each), rtol=1e-12)
 
 
@@ -137,7 +137,7 @@ def test_a_branch_with_a_loop_in_a_scan_in_a_batch():
         )[1]
 
     def f(x):
-        step = lambda c, e: (lax.cond(e > 0.1, inner, lambda c, x: c * x, c, x[0]), c)  # noqa: E731
+        step = lambda c, e: (lax.cond(e > 0.1, inner, lambda c, x: c * x, c, x[0]), c)
         return fst.numpy.sum(lax.scan(step, x[1], x)[1] * x)
 
     with config.override(default_dtype_bits=64):

@@ -124,7 +124,7 @@ def test_one_program_for_all_numbers_of_steps():
 
 
 def test_modes_agree():
-    f = lambda x: times(x, 4)  # noqa: E731
+    f = lambda x: times(x, 4)
     assert_close(fst.jacfwd(f)(X), fst.grad(f)(X), derivative=True)
     forward_over_reverse = fst.jacfwd(fst.grad(f))(X)
     assert_close(forward_over_reverse, fst.grad(fst.jacfwd(f))(X), derivative=True)
@@ -144,7 +144,7 @@ def test_a_condition_on_what_is_differentiated():
 
 
 def test_a_parameter_that_the_condition_alone_reads_has_no_slope():
-    f = lambda x, end: lax.while_loop(lambda v: v < end, lambda v: v * x, x)  # noqa: E731
+    f = lambda x, end: lax.while_loop(lambda v: v < end, lambda v: v * x, x)
     to_x, to_end = fst.grad(f, (0, 1))(np.asarray(2.0), np.asarray(10.0))
     assert_close(to_x, np.asarray(4 * 2.0**3))
     assert to_end.item() == 0.0
@@ -200,7 +200,7 @@ def test_nested_batches_of_which_one_decides():
 
 def test_a_loop_within_a_finished_example():
     def f(n):
-        inner = lambda v: lax.while_loop(lambda c: c[0] < n, lambda c: (c[0] + 1, c[1] + 1), (0, v))  # noqa: E731
+        inner = lambda v: lax.while_loop(lambda c: c[0] < n, lambda c: (c[0] + 1, c[1] + 1), (0, v))
         return lax.while_loop(lambda c: c[0] < n, lambda c: (c[0] + 1, inner(c[1])[1]), (0, 0))[1]
 
     assert fst.vmap(f)(np.array([0, 1, 3, 2])).tolist() == [0, 1, 9, 4]

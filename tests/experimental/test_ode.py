@@ -105,7 +105,7 @@ def test_forward_mode_in_closed_form():
 def test_second_derivatives():
     rate = np.array(2.0)
     # y = exp(-rate): both derivatives are y in size.
-    f = lambda r: odeint(decay, np.array(1.0), np.array([0.0, 1.0]), r)[-1]  # noqa: E731
+    f = lambda r: odeint(decay, np.array(1.0), np.array([0.0, 1.0]), r)[-1]
     close(fst.grad(fst.grad(f))(rate), np.exp(-2))
     close(fst.jvp(fst.grad(f), (rate,), (np.array(1.0),))[1], np.exp(-2))
 
@@ -128,7 +128,7 @@ def test_integer_arguments_and_trees_of_arguments():
     def slope(y, t, p, n):
         return -p["rate"] * y * n
 
-    f = lambda p: odeint(slope, np.array(1.0), np.array([0.0, 0.5]), p, np.int32(2))[-1]  # noqa: E731
+    f = lambda p: odeint(slope, np.array(1.0), np.array([0.0, 0.5]), p, np.int32(2))[-1]
     close(fst.grad(f)({"rate": np.array(2.0)})["rate"], -np.exp(-2))
 
 
@@ -151,7 +151,7 @@ def test_times_that_are_not_reached_are_nan():
 
 def test_no_step_is_longer_than_hmax():
     """A short push is missed by long steps."""
-    push = lambda y, t: fnp.exp(-(((t - 50.0) / 0.1) ** 2))  # noqa: E731
+    push = lambda y, t: fnp.exp(-(((t - 50.0) / 0.1) ** 2))
     y = odeint(push, np.array(0.0), np.array([0.0, 100.0]), rtol=1e-6, atol=1e-6, hmax=0.2)
     close(y[1], 0.1 * np.sqrt(np.pi), 1e-4)
 

@@ -188,7 +188,7 @@ class TestReduceWindow:
     )
     def test_known_computations(self, computation, name):
         init = {"sum": 0.0, "max": -np.inf, "min": np.inf}[name[-3:]]
-        pool = lambda x: lax.reduce_window(x, init, computation, (1, 2, 2, 1))  # noqa: E731
+        pool = lambda x: lax.reduce_window(x, init, computation, (1, 2, 2, 1))
         (eqn,) = fst.make_jaxpr(pool)(X).eqns
         assert eqn.primitive.name == name
 
@@ -228,7 +228,7 @@ class TestReduceWindow:
 
 class TestReduce:
     def test_known_computations(self):
-        summed = lambda x: lax.reduce(x, 0.0, lax.add, (1, 2))  # noqa: E731
+        summed = lambda x: lax.reduce(x, 0.0, lax.add, (1, 2))
         (eqn,) = fst.make_jaxpr(summed)(X).eqns
         assert str(eqn.primitive.name) == "reduce_sum"
         assert_close(lax.reduce(X, 2.0, lax.max, (0, 3)), np.maximum(X.max((0, 3)), 2))
@@ -291,13 +291,13 @@ class TestTies:
 
     def test_pooling_takes_the_first(self):
         x = np.array([[1, 2, 2], [2, 2, 0]], np.float32)
-        pool = lambda x: lax.reduce_window(x, -np.inf, lax.max, (2, 2)).sum()  # noqa: E731
+        pool = lambda x: lax.reduce_window(x, -np.inf, lax.max, (2, 2)).sum()
         assert_close(fst.grad(pool)(x), np.array([[0, 2, 0], [0, 0, 0]], np.float32))
 
 
 def test_products_of_zeros_have_finite_derivatives():
     x = fnp.array([2.0, 0.0, 3.0, 0.0])
-    product = lambda x: lax.reduce_prod(x, (0,))  # noqa: E731
+    product = lambda x: lax.reduce_prod(x, (0,))
     assert_close(fst.grad(product)(x), np.zeros(4, np.float32))
     expected = np.zeros((4, 4), np.float32)
     expected[1, 3] = expected[3, 1] = 6

@@ -137,8 +137,8 @@ def test_polygamma_and_multigammaln():
 
 
 def test_derivatives_of_the_gamma_functions_in_x():
-    grad_a = lambda x: fst.lax.igamma_grad_a(np.asarray(2.5), x)  # noqa: E731
-    sample = lambda x: fst.lax.random_gamma_grad(np.asarray(2.5), x)  # noqa: E731
+    grad_a = lambda x: fst.lax.igamma_grad_a(np.asarray(2.5), x)
+    sample = lambda x: fst.lax.random_gamma_grad(np.asarray(2.5), x)
     for function in (grad_a, sample):
         for x in (0.7, 2.4, 9.0):
             high, low = (float(function(np.asarray(x + h))) for h in (1e-5, -1e-5))
@@ -320,7 +320,7 @@ class TestSphericalHarmonics:
                 close(g, w, 1e-12)
 
     def test_slope_at_the_pole(self):
-        part = lambda x: fnp.real(own.sph_harm_y(3, 1, x, np.array(0.3)))  # noqa: E731
+        part = lambda x: fnp.real(own.sph_harm_y(3, 1, x, np.array(0.3)))
         high, low = (float(part(np.array(h))) for h in (1e-5, -1e-5))
         slope = fst.grad(part)(np.array(0.0))
         np.testing.assert_allclose(slope, (high - low) / 2e-5, rtol=1e-9)

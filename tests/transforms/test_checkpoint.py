@@ -122,7 +122,7 @@ def test_values_and_gradients_are_those_of_jax(name, policy):
 
 def compositions(f):
     """Transforms of a function of a vector that gives one, as functions of it."""
-    total = lambda x: f(x).sum()  # noqa: E731
+    total = lambda x: f(x).sum()
     return {
         "jvp": lambda x: fst.jvp(f, (x,), (fnp.cos(x),)),
         "vjp": lambda x: fst.vjp(f, x)[1](fnp.cos(x)),
@@ -219,7 +219,7 @@ fivefold.defvjp(lambda x: (fnp.sin(x), x), lambda x, ct: (5 * fnp.cos(x) * ct,))
 @pytest.mark.parametrize("f", [tripled, fivefold])
 @pytest.mark.parametrize("policy", [None, policies.everything_saveable])
 def test_rules_of_the_user_hold_inside(f, policy):
-    g = lambda x: f(fnp.exp(x)).sum()  # noqa: E731
+    g = lambda x: f(fnp.exp(x)).sum()
     h = fst.checkpoint(g, policy=policy)
     assert_trees_close(fst.grad(h)(X), fst.grad(g)(X))
     assert_trees_close(fst.jit(fst.grad(h))(X), fst.grad(g)(X))
@@ -439,10 +439,10 @@ def test_policies_of_the_user():
 
 
 def test_names_change_nothing_else():
-    f = lambda x: fst.checkpoint_name({"a": x, "b": [x * 2]}, "n")  # noqa: E731
+    f = lambda x: fst.checkpoint_name({"a": x, "b": [x * 2]}, "n")
     assert_trees_close(f(X), {"a": X, "b": [X * 2]})
     assert_trees_close(fst.jit(fst.vmap(f))(BATCH), {"a": BATCH, "b": [BATCH * 2]})
-    total = lambda x: f(x)["a"].sum()  # noqa: E731
+    total = lambda x: f(x)["a"].sum()
     assert_close(fst.grad(total)(X), np.ones(3, np.float32))
     assert_close(fst.linear_transpose(total, X)(np.float32(2))[0], np.full(3, 2, np.float32))
     assert str(fst.make_jaxpr(lambda x: fst.checkpoint_name(x, "n"))(1.0)) == str(
@@ -539,7 +539,7 @@ def test_a_scan_of_checkpointed_steps_stacks_the_carry_alone():
         return c, None
 
     def stacked(step):
-        total = lambda c, xs: fst.lax.scan(step, c, xs)[0].sum()  # noqa: E731
+        total = lambda c, xs: fst.lax.scan(step, c, xs)[0].sum()
         program = fst.make_jaxpr(fst.grad(total))(X, BATCH)
         forwards = next(e for e in program.eqns if e.primitive.name == "scan")
         return [v.aval.shape for v in forwards.outvars[forwards.primitive.num_carry :]]
@@ -565,8 +565,8 @@ def test_what_only_the_second_computation_needs_is_not_stacked_in_the_first():
 
 
 def test_closed_over_tracers():
-    f = lambda x, w: fst.checkpoint(lambda y: fnp.sin(y * w) * w)(x).sum()  # noqa: E731
-    g = lambda x, w: (fnp.sin(x * w) * w).sum()  # noqa: E731
+    f = lambda x, w: fst.checkpoint(lambda y: fnp.sin(y * w) * w)(x).sum()
+    g = lambda x, w: (fnp.sin(x * w) * w).sum()
     assert_trees_close(fst.grad(f, (0, 1))(X, X + 1), fst.grad(g, (0, 1))(X, X + 1))
     assert_trees_close(fst.hessian(f, 1)(X, X + 1), fst.hessian(g, 1)(X, X + 1))
     assert_trees_close(
@@ -642,8 +642,8 @@ def test_static_arguments():
     g = fst.checkpoint(f, static_argnums=1, static_argnames="power")
     for twice in (True, False):
         for power in (1, 2):
-            got = fst.grad(lambda x: g(x, twice, power=power))(X)  # noqa: B023
-            expected = fst.grad(lambda x: f(x, twice, power=power))(X)  # noqa: B023
+            got = fst.grad(lambda x: g(x, twice, power=power))(X)  # noqa: B023  # called at once
+            expected = fst.grad(lambda x: f(x, twice, power=power))(X)  # noqa: B023  # called at once
             assert_trees_close(got, expected)
     h = fst.checkpoint(f, static_argnums=(-1,), static_argnames=["power"])
     assert_trees_close(h(X, True), f(X, True))

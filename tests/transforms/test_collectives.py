@@ -270,7 +270,7 @@ for namespace, home in ((JAX, jax.lax), (OURS, lax)):
 
 def under(kind, move, n):
     """A composition of transforms around a collective."""
-    f = lambda x: move(n, n.mul(x, n.sin(x)))  # noqa: E731
+    f = lambda x: move(n, n.mul(x, n.sin(x)))
     return {
         "vmap": lambda x: over_i(n, f)(x),
         "vmap_last": lambda x: over_i(n, f, in_axes=1, out_axes=-1)(x),
@@ -305,7 +305,7 @@ def test_moves_like_jax(kind, name):
 @pytest.mark.parametrize("inside", [True, False])
 @pytest.mark.parametrize("name", [m for m in MOVES if m != "tree"])
 def test_moves_beside_another_batch(name, inside):
-    f = lambda x: MOVES[name](OURS, x)  # noqa: E731
+    f = lambda x: MOVES[name](OURS, x)
     both = np.stack([Q, np.sin(Q)], -1)
     if inside:
         got = over_i(OURS, vmap(f, in_axes=-1))(both)
@@ -336,7 +336,7 @@ def test_gradients_of_moves_like_jax(name, outside):
 def test_exchange_of_a_constant(tiled):
     x = np.arange(8, dtype=np.float32).reshape(4, 2)
     same = np.broadcast_to(x, (4, 4, 2))
-    move = lambda x: lax.all_to_all(x, "i", 0, 1, tiled=tiled)  # noqa: E731
+    move = lambda x: lax.all_to_all(x, "i", 0, 1, tiled=tiled)
     got = vmap(lambda _: move(x), axis_name="i")(np.zeros(4))
     assert_close(got, np.asarray(vmap(move, axis_name="i")(same)))
 

@@ -94,7 +94,7 @@ def test_second_derivatives_in_scan():
     # JAX 0.10.2 differs here from its own unrolled loop.
     with double():
         f = function_of(fst, fnp)
-        unrolled = lambda x, y: f(f(f(x, y), y), y)  # noqa: E731
+        unrolled = lambda x, y: f(f(f(x, y), y), y)
         want = fst.grad(fst.grad(unrolled))(0.7, 1.2)
         got = fst.grad(fst.grad(scanned(fst, fnp)))(0.7, 1.2)
         np.testing.assert_allclose(got, want, rtol=1e-12)
@@ -143,7 +143,7 @@ def test_trees_and_keywords():
             (p, scale), (t, _) = primals, tangents
             return f(p, scale), {"y": t["a"] * scale}
 
-        g = lambda p: f(scale=5.0, p=p)["y"]  # noqa: E731
+        g = lambda p: f(scale=5.0, p=p)["y"]
         p = {"a": 2.0, "b": 3.0}
         return f(p), lib.grad(g)(p), lib.jit(lib.grad(g))(p)
 
@@ -169,8 +169,8 @@ def test_nondiff_arguments():
         def rule(fn, k, primals, tangents):
             return apply(fn, primals[0], k), 7 * k * tangents[0]
 
-        by_x = lambda x: apply(xp.sin, x)  # noqa: E731
-        by_k = lambda k: apply(xp.sin, 1.0, k)  # noqa: E731
+        by_x = lambda x: apply(xp.sin, x)
+        by_k = lambda k: apply(xp.sin, 1.0, k)
         return [
             lib.grad(lambda x: apply(xp.sin, x, k=3))(1.0),
             lib.jit(lib.grad(by_x))(1.0),
@@ -218,14 +218,14 @@ def test_closures_over_tracers_of_ended_transforms():
     c = np.arange(3.0)
     slopes = 2 * c**2 * X
     np.testing.assert_allclose(fst.vmap(fst.grad(closing, 1))(c, X), slopes)
-    total = lambda x: fst.vmap(closing)(c, x).sum()  # noqa: E731
+    total = lambda x: fst.vmap(closing)(c, x).sum()
     np.testing.assert_allclose(fst.grad(total)(X), slopes)
     np.testing.assert_allclose(fst.grad(fst.jit(total))(X), slopes)
-    inside = lambda x: fst.jit(closing)(3.0, x)  # noqa: E731
+    inside = lambda x: fst.jit(closing)(3.0, x)
     assert fst.grad(inside)(2.0) == 36.0
     assert fst.grad(fst.grad(inside))(2.0) == fst.grad(fst.grad(lambda x: closing(3.0, x)))(2.0)
-    in_scan = lambda x: fst.lax.scan(lambda y, c: (closing(c, y), None), x, c + 1)[0]  # noqa: E731
-    unrolled = lambda x: closing(3.0, closing(2.0, closing(1.0, x)))  # noqa: E731
+    in_scan = lambda x: fst.lax.scan(lambda y, c: (closing(c, y), None), x, c + 1)[0]
+    unrolled = lambda x: closing(3.0, closing(2.0, closing(1.0, x)))
     np.testing.assert_allclose(fst.grad(in_scan)(0.5), fst.grad(unrolled)(0.5))
 
 
@@ -270,7 +270,7 @@ def test_symbolic_zeros():
         return x * y, SymbolicZero((x * y).aval)
 
     f.defjvp(rule, symbolic_zeros=True)
-    total = lambda y: fst.vmap(f, (None, 0))(2.0, y).sum()  # noqa: E731
+    total = lambda y: fst.vmap(f, (None, 0))(2.0, y).sum()
     for g in (
         fst.grad(f, 1),
         fst.grad(fst.jit(f), 1),

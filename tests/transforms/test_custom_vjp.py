@@ -166,14 +166,14 @@ def test_closures_over_tracers_of_ended_transforms():
     c = np.arange(3.0)
     slopes = 2 * c**2 * X
     np.testing.assert_allclose(fst.vmap(fst.grad(closing, 1))(c, X), slopes)
-    total = lambda x: fst.vmap(closing)(c, x).sum()  # noqa: E731
+    total = lambda x: fst.vmap(closing)(c, x).sum()
     np.testing.assert_allclose(fst.grad(total)(X), slopes)
     np.testing.assert_allclose(fst.grad(fst.jit(total))(X), slopes)
-    inside = lambda x: fst.jit(closing)(3.0, x)  # noqa: E731
+    inside = lambda x: fst.jit(closing)(3.0, x)
     assert fst.grad(inside)(2.0) == 36.0
     assert fst.grad(fst.grad(inside))(2.0) == fst.grad(fst.grad(lambda x: closing(3.0, x)))(2.0)
-    with_rule = lambda x: fst.vmap(lambda c, x: closing(c, x, True))(c, x)  # noqa: E731
-    pushed = lambda x, t: fst.jvp(with_rule, (x,), (t,))[1]  # noqa: E731
+    with_rule = lambda x: fst.vmap(lambda c, x: closing(c, x, True))(c, x)
+    pushed = lambda x, t: fst.jvp(with_rule, (x,), (t,))[1]
     np.testing.assert_allclose(fst.jit(pushed)(X, X), slopes * X)
 
 
@@ -236,7 +236,7 @@ def test_symbolic_zeros():
 
     f = fst.custom_vjp(lambda x, y: (x * y, x))
     f.defvjp(fwd, bwd, symbolic_zeros=True)
-    g = lambda x: f(x, 3.0)[0]  # noqa: E731
+    g = lambda x: f(x, 3.0)[0]
     for h in (fst.grad(g), fst.grad(fst.jit(g)), lambda x: fst.vmap(fst.grad(g))(x * np.ones(1))):
         seen.clear()
         assert h(2.0) == 3.0
