@@ -9,7 +9,7 @@ from typing import Any
 from fstensor.compiler.convolution import is_convolution
 from fstensor.compiler.domain import Domain
 from fstensor.compiler.elementary import EXPANSIONS
-from fstensor.compiler.kernels import Access, Kernel, Recorder, computed
+from fstensor.compiler.kernels import Access, Instruction, Kernel, Recorder, computed
 from fstensor.compiler.lowering import InMemory, Lowering, Operand
 from fstensor.compiler.scatter import is_scatter
 from fstensor.core.affine import Affine, Index
@@ -64,7 +64,9 @@ def kind_of(eqn: Eqn) -> str:
         return "view" if source_of(eqn) is not None else "reduce"
     if isinstance(primitive, PerElement):
         return (
-            "point" if _has_form(primitive, tuple([a.aval.dtype for a in eqn.invars])) else "host"
+            "host"
+            if form_of(primitive, tuple([a.aval.dtype for a in eqn.invars])) is None
+            else "point"
         )
     if is_scatter(eqn):
         return "scatter"
@@ -140,23 +142,20 @@ def _is_indexed(eqn: Eqn) -> bool:
 
 
 @functools.lru_cache(maxsize=4096)
-def _has_form(primitive: PerElement, kinds: tuple[Any, ...]) -> bool:
-    """Whether a primitive's `lower` speaks of operands with these dtypes."""
+def form_of(primitive: PerElement, kinds: tuple[Any, ...]) -> tuple[Instruction, ...] | None:
+    """What a primitive's `lower` says of operands with these dtypes; None if it says nothing."""
     if primitive.reads_bits and any(computed(d) != d for d in kinds):
-        return False
+        return None
     record = Recorder(Kernel((), ()))
     args = []
     for n, dtype in enumerate(kinds):
         record.kernel.buffers.append(dtype)
         args.append(record.load(Access(n, Affine(0))))
-    try:
-        result = primitive.lower(record, *args)
-    except NotImplementedError:
-        return False
-    if result is NotImplemented:
-        return False
-    used = record.kernel.instructions
-    return all(i.op not in ELEMENTARY or (i.op, i.dtype) in EXPANSIONS for i in used)
+    if primitive.lower(record, *args) is NotImplemented:
+        return None
+    form = tuple(record.kernel.instructions)
+    known = all(i.op not in ELEMENTARY or (i.op, i.dtype) in EXPANSIONS for i in form)
+    return form if known else None
 
 
 def source_of(eqn: Eqn) -> Index | None:

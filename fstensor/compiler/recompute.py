@@ -6,11 +6,10 @@ a pad does, or that reads indices, as a gather does, once for many elements.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
-from typing import Any
 
-from fstensor.compiler.kernels import LOADS, Access, Kernel, Recorder
+from fstensor.compiler.kernels import LOADS
+from fstensor.compiler.kinds import form_of
 from fstensor.core.affine import Affine
 from fstensor.core.jaxpr import Eqn, Jaxpr, Var
 from fstensor.core.scalar import ELEMENTARY
@@ -101,16 +100,7 @@ def _joins_columns(eqn: Eqn, reader: Eqn | None, k: int) -> bool:
 def _is_cheap(eqn: Eqn) -> bool:
     primitive = eqn.primitive
     assert isinstance(primitive, PerElement)
-    return _has_short_form(primitive, tuple([a.aval.dtype for a in eqn.invars]))
-
-
-@functools.lru_cache(maxsize=4096)
-def _has_short_form(primitive: PerElement, kinds: tuple[Any, ...]) -> bool:
-    record = Recorder(Kernel((), ()))
-    args = []
-    for n, dtype in enumerate(kinds):
-        record.kernel.buffers.append(dtype)
-        args.append(record.load(Access(n, Affine(0))))
-    primitive.lower(record, *args)
-    ops = [i.op for i in record.kernel.instructions if i.op not in ("constant", *LOADS)]
+    form = form_of(primitive, tuple([a.aval.dtype for a in eqn.invars]))
+    assert form is not None, "its kind is point"
+    ops = [i.op for i in form if i.op not in ("constant", *LOADS)]
     return len(ops) <= _LONGEST and not _COSTLY.intersection(ops)
