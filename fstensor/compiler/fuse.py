@@ -17,12 +17,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import final
 
+from fstensor.compiler.attention import attention_step
 from fstensor.compiler.contraction import product_step
 from fstensor.compiler.convolution import ConvStep, convolution_step
 from fstensor.compiler.domain import Domain, padded, stretched
 from fstensor.compiler.kinds import domain_of
 from fstensor.compiler.lowering import UNMADE, Lowering
-from fstensor.compiler.parts import parts_steps, scan_step, scatter_steps
+from fstensor.compiler.parts import control_step, parts_steps, scan_step, scatter_steps
+from fstensor.compiler.partial import in_parts
 from fstensor.compiler.rewrite import without_splits
 from fstensor.compiler.steps import HostStep, KernelStep, ProductStep, Step
 from fstensor.compiler.values import Values
@@ -110,6 +112,8 @@ class _Fusion:
         kind = self.values.kind(eqn)
         if kind in ("point", "copy", "product", "convolution", "indexed", "parts", "scatter"):
             domain = domain_of(eqn)
+        elif kind in ("control", "attention"):
+            domain = Domain(())
         elif kind == "scan":
             primitive = eqn.primitive
             assert isinstance(primitive, Cumulative)
@@ -172,7 +176,7 @@ class _Fusion:
             assert isinstance(primitive, Cumulative)
             behind = eqn.outvars[0].aval.shape[primitive.axis + 1 :]
             return primitive.reverse or math.prod(behind) == 1
-        return self.values.kind(eqn) in ("parts", "scatter")
+        return self.values.kind(eqn) in ("parts", "scatter", "control", "attention")
 
     def _is_read_in_place(self, edge: _Edge, domain: Domain) -> bool:
         """Whether a value is read where it is computed, in a kernel of both."""
@@ -242,11 +246,16 @@ class _Fusion:
         kind = self.values.kind(unit.eqns[0])
         if kind == "parts":
             return parts_steps(self.values, unit.eqns[0])
+        if kind == "control":
+            return [control_step(unit.eqns[0])]
+        if kind == "attention":
+            return [attention_step(self.values, unit.eqns[0])]
         if kind == "scatter":
             return scatter_steps(self.values, unit.eqns[0])
         if kind == "scan" and self._stands_alone(unit.eqns[0]):
             return [scan_step(self.values, unit.eqns[0])]
-        return [self._kernel(unit, wanted)]
+        step = self._kernel(unit, wanted)
+        return in_parts(step) if isinstance(step, KernelStep) else [step]
 
     def _views_of(self, eqn: Eqn, known: dict[int, Eqn]) -> list[Eqn]:
         """The rearrangements that the host has to make before an equation, each once."""

@@ -6,12 +6,14 @@ import functools
 import math
 from typing import Any
 
+from fstensor.compiler.control import NativeControl
 from fstensor.compiler.convolution import is_convolution
 from fstensor.compiler.domain import Domain
 from fstensor.compiler.elementary import EXPANSIONS
 from fstensor.compiler.kernels import Access, Instruction, Kernel, Recorder, computed
 from fstensor.compiler.lowering import InMemory, Lowering, Operand
 from fstensor.compiler.scatter import is_scatter
+from fstensor.compiler.strips import Attention
 from fstensor.core.affine import Affine, Index
 from fstensor.core.jaxpr import Eqn
 from fstensor.core.primitive import Primitive
@@ -37,9 +39,13 @@ def kind_of(eqn: Eqn) -> str:
     "point": something for each element. "reduce", "scan": a combination along axes. "view":
     nothing, a rearrangement that others read in place. "iota": a function of the index. "indexed":
     elements found by their index. "product": of matrices. "convolution". "parts": a result written
-    part by part. "scatter": an array changed in places. "host": a call of `impl`. Later some become
+    part by part. "scatter": an array changed in places. "control": a loop or choice. "host": a call of `impl`. Later some become
     "copy": a rearrangement that is made after all; and "inline": see `recomputed`.
     """
+    if isinstance(eqn.primitive, NativeControl):
+        return "control"
+    if isinstance(eqn.primitive, Attention):
+        return "attention"
     avals = [a.aval for a in (*eqn.invars, *eqn.outvars)]
     if isinstance(eqn.primitive, (Gather, Scattering)) and avals[1].shape[-1] == 0:
         del avals[1]  # all boxes begin at 0, as no index has to tell
@@ -101,11 +107,19 @@ def domain_of(eqn: Eqn) -> Domain:
 
 
 def _is_product(eqn: Eqn) -> bool:
-    """Whether a contraction is a product of matrices, of floats, for each index of a batch."""
-    primitive = eqn.primitive
-    assert isinstance(primitive, DotGeneral)
-    kinds = {a.aval.dtype for a in (*eqn.invars, *eqn.outvars)}
-    return len(kinds) == 1 and kinds <= {FLOAT32, FLOAT64}
+    """Whether a contraction is a product of matrices, of floats, for each index of a batch.
+
+    The arithmetic is that of the result, or of float32 where that has 16 bits; the operands may be
+    narrower.
+    """
+    dtype = computed(eqn.outvars[0].aval.dtype)
+    operands = {a.aval.dtype for a in eqn.invars}
+    floats = all(d.kind in "fV" for d in operands)
+    return (
+        floats
+        and dtype in (FLOAT32, FLOAT64)
+        and all(d == dtype or d.itemsize < dtype.itemsize for d in operands)
+    )
 
 
 def _is_in_parts(eqn: Eqn) -> bool:

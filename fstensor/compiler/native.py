@@ -17,13 +17,15 @@ from fstensor.compiler import memory
 from fstensor.compiler.barriers import drop_barriers, free_numbers
 from fstensor.compiler.fuse import fuse
 from fstensor.compiler.kinds import why_host
+from fstensor.compiler.layout import ALIGNMENT, size_of
 from fstensor.compiler.llvm import engine
 from fstensor.compiler.llvm.program import Written, write_segment
 from fstensor.compiler.llvm.target import host_target
 from fstensor.compiler.llvm.text import Module
-from fstensor.compiler.plan import ALIGNMENT, Segment, plan, size_of
+from fstensor.compiler.nesting import nest
+from fstensor.compiler.plan import Segment, plan
 from fstensor.compiler.schedule import Schedule
-from fstensor.compiler.steps import HostStep
+from fstensor.compiler.steps import HostStep, kernel_steps
 from fstensor.compiler.threads import BARRIER_BYTES, provide_barrier, team
 from fstensor.core.aval import ShapedArray
 from fstensor.core.jaxpr import ClosedJaxpr, Eqn, Jaxpr, Var
@@ -114,14 +116,13 @@ class Native:
     """
 
     def __init__(self, source: ClosedJaxpr) -> None:
-        source = free_numbers(source)
+        source = nest(free_numbers(source))
         self.source = source
         self.steps, same = drop_barriers(fuse(source))
         outvars = [same.get(a, a) if isinstance(a, Var) else a for a in source.jaxpr.outvars]
         if engine.verifying():
-            for step in self.steps:
-                if not isinstance(step, HostStep):
-                    step.kernel.check()
+            for step in kernel_steps(self.steps):
+                step.kernel.check()
         self.parts = plan(self.steps, {a for a in outvars if isinstance(a, Var)})
         self.schedules: list[Schedule] = []
         module = Module()

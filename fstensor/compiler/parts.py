@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
+from fstensor.compiler.control import NativeControl
 from fstensor.compiler.domain import Domain, Shape
 from fstensor.compiler.kinds import is_interleaved
 from fstensor.compiler.lowering import InMemory, Lowering, Operand
@@ -59,6 +60,14 @@ def _copy(values: InMemory, source: Atom, out: Var, box: _Box) -> KernelStep:
     reads = list(lowering.buffers)
     lowering.store(out, box.target, value)
     return KernelStep(lowering.kernel, reads, [out])
+
+
+def control_step(eqn: Eqn) -> Step:
+    """A loop or choice whose programs have become kernels."""
+    assert isinstance(eqn.primitive, NativeControl)
+    reads = [a for a in eqn.invars if isinstance(a, Var)]
+    assert len(reads) == len(eqn.invars), "see `nest`"
+    return eqn.primitive.step(reads, eqn.outvars)
 
 
 def scan_step(values: InMemory, eqn: Eqn) -> KernelStep:

@@ -7,22 +7,25 @@ needs any more, when each element is read at the place where its result goes.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import final
 
+from fstensor.compiler.control import ChoiceStep, LoopStep
 from fstensor.compiler.convolution import ConvStep
 from fstensor.compiler.kernels import LOADS
+from fstensor.compiler.layout import aligned, size_of
 from fstensor.compiler.steps import HostStep, NativeStep, ProductStep, Step
+from fstensor.compiler.strips import AttentionStep
 from fstensor.core.jaxpr import Var
 
-ALIGNMENT = 64  # bytes; of the scratch memory, and of each value in it
-
-
-def size_of(v: Var) -> int:
-    """Bytes of a value in memory."""
-    return math.prod(v.aval.shape) * v.aval.dtype.itemsize
+_KINDS = {
+    ProductStep: "product",
+    ConvStep: "convolution",
+    AttentionStep: "attention",
+    LoopStep: "loop",
+    ChoiceStep: "choice",
+}
 
 
 @final
@@ -31,34 +34,44 @@ class Segment:
     """Kernels that run one after the other, without the host.
 
     arguments: the values that are passed as arrays: those read, then those made for others.
-    n_inputs: how many are read. places: where in the scratch memory the other values lie.
+    n_inputs: how many are read. places: where in the scratch memory the other values lie; rooms:
+    where the steps of these numbers have some for themselves. same_place: the arguments that are
+    written where another one was read.
     """
 
     steps: list[NativeStep]
     arguments: list[Var] = field(default_factory=list)
     n_inputs: int = 0
     places: dict[Var, int] = field(default_factory=dict)
+    rooms: dict[int, int] = field(default_factory=dict)
+    same_place: dict[Var, Var] = field(default_factory=dict)
     scratch: int = 0
 
     @property
     def outputs(self) -> list[Var]:
         return self.arguments[self.n_inputs :]
 
+    def location(self, v: Var) -> tuple[str, int]:
+        """Where a value lies: in the scratch memory from some byte, or which argument it is."""
+        if v in self.places:
+            return "scratch", self.places[v]
+        return "argument", self.arguments.index(self.same_place.get(v, v))
+
     def __str__(self) -> str:
         lines = [f"segment of {len(self.steps)} kernels, scratch {self.scratch} bytes"]
         for n, step in enumerate(self.steps):
-            kind = "product" if isinstance(step, ProductStep) else "kernel"
-            if isinstance(step, ConvStep):
-                kind = "convolution"
             reads = ", ".join(map(self._where, step.reads))
             writes = ", ".join(map(self._where, step.writes))
-            lines.append(f"  {kind} {n}: {reads} -> {writes}")
+            lines.append(f"  {_KINDS.get(type(step), 'kernel')} {n}: {reads} -> {writes}")
+            if isinstance(step, (LoopStep, ChoiceStep)):
+                lines.append(f"    {step.headline()}, {step.room} bytes at {self.rooms[n]}")
+                for nested in step.nested:
+                    lines += [f"    {line}" for line in str(nested.segment).splitlines()]
         return "\n".join(lines)
 
     def _where(self, v: Var) -> str:
-        if v in self.places:
-            return f"{v.aval.short()} at {self.places[v]}"
-        return f"{v.aval.short()} #{self.arguments.index(v)}"
+        kind, place = self.location(v)
+        return f"{v.aval.short()} {'at ' if kind == 'scratch' else '#'}{place}"
 
 
 def plan(steps: Sequence[Step], outputs: set[Var]) -> list[Segment | HostStep]:
@@ -79,16 +92,34 @@ def plan(steps: Sequence[Step], outputs: set[Var]) -> list[Segment | HostStep]:
         if isinstance(part, Segment):
             made = [v for s in part.steps for v in s.writes]
             inside = [v for v in made if v not in outputs and readers.get(v, {n}) == {n}]
-            _lay_out(part, set(inside))
+            _lay_out(part, set(inside), {})
     return parts
+
+
+def plan_inside(
+    steps: Sequence[NativeStep],
+    inputs: Sequence[Var],
+    outputs: Sequence[Var],
+    heirs: Mapping[Var, Var],
+) -> Segment:
+    """The segment of a program inside of a step.
+
+    heirs: outputs that take over the memory of an input, where the steps allow it.
+    """
+    segment = Segment(list(steps))
+    kept = set(outputs)
+    _lay_out(segment, {v for s in steps for v in s.writes if v not in kept}, heirs)
+    segment.arguments = [*inputs, *outputs]
+    segment.n_inputs = len(inputs)
+    return segment
 
 
 def _read_by(part: Segment | HostStep) -> list[Var]:
     return part.reads if isinstance(part, HostStep) else [v for s in part.steps for v in s.reads]
 
 
-def _lay_out(segment: Segment, inside: set[Var]) -> None:
-    """Give each value of a segment its memory."""
+def _lay_out(segment: Segment, inside: set[Var], heirs: Mapping[Var, Var]) -> None:
+    """Give each value of a segment its memory. heirs: see `plan_inside`."""
     made = {v for s in segment.steps for v in s.writes}
     reads = dict.fromkeys(v for s in segment.steps for v in s.reads if v not in made)
     writes = dict.fromkeys(v for s in segment.steps for v in s.writes if v not in inside)
@@ -96,10 +127,19 @@ def _lay_out(segment: Segment, inside: set[Var]) -> None:
     segment.n_inputs = len(reads)
     last = {v: n for n, s in enumerate(segment.steps) for v in (*s.writes, *s.reads)}
     live: dict[Var, tuple[int, int]] = {}  # place and size
+    begun: set[Var] = set()  # what steps have written, or a part of it
     for n, step in enumerate(segment.steps):
         dying = [v for v in step.reads if v in live and last[v] == n]
         for w in step.writes:
-            if w not in inside or w in live:  # or made by the steps before, too
+            if w in begun:
+                continue
+            begun.add(w)
+            if w not in inside:
+                old = heirs.get(w)
+                if old is not None and (
+                    last.get(old, -1) < n or (last[old] == n and _may_take_over(step, old, w))
+                ):
+                    segment.same_place[w] = old
                 continue
             heir = next((v for v in dying if _may_take_over(step, v, w)), None)
             if heir is not None:
@@ -109,12 +149,19 @@ def _lay_out(segment: Segment, inside: set[Var]) -> None:
                 live[w] = (_free_place(list(live.values()), size_of(w)), size_of(w))
             segment.places[w] = live[w][0]
             segment.scratch = max(segment.scratch, sum(live[w]))
+        if isinstance(step, (LoopStep, ChoiceStep)):
+            segment.rooms[n] = _free_place(list(live.values()), step.room)
+            segment.scratch = max(segment.scratch, segment.rooms[n] + step.room)
         for v in [v for v in live if last[v] <= n]:
             del live[v]
 
 
 def _may_take_over(step: NativeStep, old: Var, new: Var) -> bool:
     """Whether a kernel can write `new` over `old`: it reads each element where it then writes."""
+    if isinstance(step, (LoopStep, ChoiceStep)):
+        return step.may_take_over(old, new)
+    if isinstance(step, AttentionStep):
+        return False  # operands are read more than once
     kernel, reads = step.kernel, step.reads
     if isinstance(step, (ProductStep, ConvStep)):
         if old in reads[:2]:
@@ -136,5 +183,5 @@ def _free_place(taken: Sequence[tuple[int, int]], size: int) -> int:
     for start, length in sorted(taken):
         if place + size <= start:
             break
-        place = max(place, -(-(start + length) // ALIGNMENT) * ALIGNMENT)
+        place = max(place, aligned(start + length))
     return place

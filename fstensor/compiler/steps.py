@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, final
 
+from fstensor.compiler.control import ChoiceStep, LoopStep
 from fstensor.compiler.convolution import ConvStep
 from fstensor.compiler.kernels import Kernel
 from fstensor.compiler.llvm.gemm import MatrixProduct
 from fstensor.compiler.scatter import ScatterStep
+from fstensor.compiler.strips import AttentionStep
 from fstensor.core.jaxpr import Eqn, Var
 
 
@@ -59,7 +62,8 @@ class ProductStep:
         p = self.product
         sizes = f"batch {p.batch} {p.m}x{p.k} by {p.k}x{p.n}"
         strides = f"a {p.a_batch} {p.a_row} {p.a_k}, b {p.b_batch} {p.b_k} {p.b_column}"
-        return f"product {p.dtype} {sizes}, strides {strides}\n{self.kernel}"
+        of = "" if p.memory == (p.dtype, p.dtype) else f"of {p.memory[0]}, {p.memory[1]} "
+        return f"product {p.dtype} {of}{sizes}, strides {strides}\n{self.kernel}"
 
 
 @final
@@ -81,5 +85,16 @@ class HostStep:
         return f"host {self.eqn.primitive.name}"
 
 
-NativeStep: TypeAlias = KernelStep | ProductStep | ConvStep | ScatterStep
+SimpleStep: TypeAlias = KernelStep | ProductStep | ConvStep | ScatterStep | AttentionStep
+NativeStep: TypeAlias = SimpleStep | LoopStep | ChoiceStep
 Step: TypeAlias = NativeStep | HostStep
+
+
+def kernel_steps(steps: Sequence[Step]) -> Iterator[SimpleStep]:
+    """The native steps with kernels, those inside of loops and choices, too."""
+    for step in steps:
+        if isinstance(step, (LoopStep, ChoiceStep)):
+            for nested in step.nested:
+                yield from kernel_steps(nested.segment.steps)
+        elif not isinstance(step, HostStep):
+            yield step

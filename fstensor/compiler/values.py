@@ -36,10 +36,10 @@ class Values(InMemory):
         for eqn in self.jaxpr.eqns:
             if isinstance(eqn.primitive, OptimizationBarrier):
                 needed += [a for a in eqn.invars if isinstance(a, Var)]
-            if self.kind(eqn) == "view" and source_of(eqn) is None:
+            if self.kind(eqn) == "control" or (self.kind(eqn) == "view" and source_of(eqn) is None):
                 needed += [a for a in eqn.invars if isinstance(a, Var)]
             in_memory: Sequence[Atom] = ()
-            if self.kind(eqn) in ("product", "convolution"):
+            if self.kind(eqn) in ("product", "convolution", "attention"):
                 in_memory = eqn.invars
             elif isinstance(eqn.primitive, (Gather, DynamicSlice)):
                 in_memory = eqn.invars[:1]

@@ -33,6 +33,7 @@ from fstensor.control.common import (
 from fstensor.control.unused import smaller_branches
 from fstensor.core.aval import ShapedArray
 from fstensor.core.boundary import boundary
+from fstensor.core.control_flow import Choice
 from fstensor.core.jaxpr import ClosedJaxpr
 from fstensor.core.primitive import ZERO, Linear, MappedAxis, Primitive, Value, primitive
 from fstensor.core.trace import PartialTrace, current_trace
@@ -92,6 +93,9 @@ class Cond(ProgramPrimitive):
     def without_unused(self, used: Sequence[bool]) -> tuple[Primitive, list[bool], Sequence[bool]]:
         branches, ins = smaller_branches(self.branches, tuple(used))
         return Cond(branches), [True, *ins], used
+
+    def control_flow(self) -> Choice:
+        return Choice(self.branches)
 
     def impl(self, xp: Any, index: Any, *buffers: Any) -> Any:
         i = min(max(int(index), 0), len(self.branches) - 1)

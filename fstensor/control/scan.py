@@ -40,6 +40,7 @@ from fstensor.control.tapes import spread, united
 from fstensor.control.unused import smaller_body
 from fstensor.core.aval import ShapedArray
 from fstensor.core.boundary import boundary
+from fstensor.core.control_flow import Loop, Round
 from fstensor.core.jaxpr import ClosedJaxpr, Jaxpr
 from fstensor.core.primitive import ZERO, Linear, MappedAxis, Primitive, Value, primitive
 from fstensor.core.tape import Tape, unwrapped, wrapped, zero_tapes
@@ -123,6 +124,16 @@ class Scan(ProgramPrimitive):
         head = [True] * (self.length is None)
         smaller = self.of_body(body, sum(consts_on), sum(carry_on))
         return smaller, [*head, *consts_on, *carry_on, *xs_on], [*carry_on, *ys_on]
+
+    def control_flow(self) -> Loop | None:
+        if self.length is None:
+            return None
+        several, single = divmod(self.length, self.unroll)
+        rounds = [Round(self.jaxpr, 1, single if self.unroll > 1 else self.length)]
+        if self.unroll > 1:
+            rounds.insert(0, Round(self._several(), self.unroll, several))
+        wanted = tuple([r for r in rounds if r.count])
+        return Loop(wanted, self.num_consts, self.num_carry, self.reverse)
 
     # Running
 

@@ -34,6 +34,7 @@ from fstensor.control.tapes import spread
 from fstensor.control.unused import condition_reads, condition_without, smaller_body
 from fstensor.core.aval import ShapedArray
 from fstensor.core.boundary import boundary
+from fstensor.core.control_flow import Loop, Round
 from fstensor.core.jaxpr import ClosedJaxpr
 from fstensor.core.primitive import ZERO, MappedAxis, Primitive, Value, primitive
 from fstensor.core.tape import Tape, wrapped
@@ -123,6 +124,18 @@ class While(ProgramPrimitive):
         smaller = While(condition, body, self.cond_nconsts, sum(body_on), self.recorded)
         operands_on = [*[True] * self.cond_nconsts, *body_on, *carry_on]
         return smaller, operands_on, [*[True] * len(head), *carry_on, *tapes_on]
+
+    def control_flow(self) -> Loop | None:
+        if self.recorded:
+            return None
+        rounds = (Round(self.body_jaxpr, 1, None),)
+        return Loop(
+            rounds,
+            self.body_nconsts,
+            self.num_carry,
+            condition=self.cond_jaxpr,
+            num_condition_consts=self.cond_nconsts,
+        )
 
     def impl(self, xp: Any, *buffers: Any) -> Any:
         of_cond, of_body, carry = self.split(buffers)

@@ -8,10 +8,13 @@ CONTRIBUTING.md, and `fstensor/ops/elementwise.py` for the shortest examples.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
+
+import numpy as np
 
 from fstensor.core.aval import ShapedArray
 from fstensor.core.state import state
@@ -20,6 +23,7 @@ from fstensor.errors import MissingRuleError
 if TYPE_CHECKING:
     from fstensor.array import Array
     from fstensor.core.affine import Index
+    from fstensor.core.control_flow import Choice, Loop
     from fstensor.core.jaxpr import ClosedJaxpr
     from fstensor.core.scalar import Elements, IndexedOps, V
     from fstensor.core.trace import PartialTrace
@@ -149,6 +153,14 @@ class Primitive(ABC):
     def impl(self, xp: Any, *buffers: Any) -> Any:
         """The outputs' buffers, by functions of the array module `xp` (NumPy or CuPy)."""
 
+    def control_flow(self) -> Loop | Choice | None:
+        """What loop or choice of programs the operation is, for the compiler; None for others."""
+        return None
+
+    def on_numpy(self, *avals: ShapedArray) -> Callable[..., Any]:
+        """`impl` as a function of NumPy's buffers of these types: what eager calls use."""
+        return functools.partial(self.impl, np)
+
     def source_index(self, index: Index, x: ShapedArray) -> Index | None:
         """Where the operand has the element that the result has at `index`.
 
@@ -245,10 +257,11 @@ def primitive(name: str) -> Callable[[type[P]], type[P]]:
         if inspect.get_annotations(cls):
             cls = dataclasses.dataclass(frozen=True, repr=False)(cls)
         else:
-            # All instances are equal, and what a dataclass generates would only be slower.
+            # All instances would be equal, so there is one, compared and hashed by identity.
             cls = dataclasses.dataclass(frozen=True, repr=False, eq=False, init=False)(cls)
-            constant = hash(cls)
-            cls.__hash__ = lambda self: constant  # type: ignore[method-assign]  # on purpose
+            cls.__eq__ = object.__eq__  # type: ignore[assignment]  # on purpose, as are these
+            cls.__hash__ = object.__hash__  # type: ignore[assignment]
+            cls.__new__ = staticmethod(functools.cache(object.__new__))  # type: ignore[assignment]
         cls.name = name
         registry[name] = cls
         return cls

@@ -37,6 +37,8 @@ class State(threading.local):
         # NumPy keeps its floating-point error handling in a context variable; running a primitive
         # in this context costs a tenth of entering np.errstate.
         self.quiet = _context(all="ignore")
+        # `quiet.run` while no transform is at work, else None: eager calls ask for no more.
+        self.at_once: Callable[..., Any] | None = self.quiet.run
 
 
 def _context(**errors: Any) -> contextvars.Context:
@@ -55,11 +57,26 @@ def run_outside(function: Callable[..., T], *args: Any) -> T:
     The context that the operation runs in cannot be entered twice, so that operations within
     `function` get another; its own NumPy code sees NumPy's usual handling of errors.
     """
-    before = state.trace, state.axes, state.captures, state.compiled, state.quiet
+    before = (
+        state.trace,
+        state.axes,
+        state.captures,
+        state.compiled,
+        state.quiet,
+        state.at_once,
+    )
     state.trace, state.axes, state.captures, state.compiled = State.root, {}, None, False
     state.quiet = _context(all="ignore")
+    state.at_once = state.quiet.run
     try:
         usual = _context(divide="warn", over="warn", under="ignore", invalid="warn")
         return usual.run(function, *args)
     finally:
-        state.trace, state.axes, state.captures, state.compiled, state.quiet = before
+        (
+            state.trace,
+            state.axes,
+            state.captures,
+            state.compiled,
+            state.quiet,
+            state.at_once,
+        ) = before

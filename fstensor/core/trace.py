@@ -192,14 +192,15 @@ state.trace = EVAL
 class current_trace:
     """Make `trace` current within a block."""
 
-    __slots__ = ("before", "trace")
+    __slots__ = ("at_once", "before", "trace")
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
 
     def __enter__(self) -> None:
-        self.before = state.trace
+        self.before, self.at_once = state.trace, state.at_once
         state.trace = self.trace
+        state.at_once = state.quiet.run if self.trace is EVAL else None
 
     def __exit__(
         self,
@@ -207,7 +208,7 @@ class current_trace:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        state.trace = self.before
+        state.trace, state.at_once = self.before, self.at_once
 
 
 @contextmanager

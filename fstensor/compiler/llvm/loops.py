@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import final
 
 from fstensor.compiler.kernels import LOADS, Access, Instruction, Kernel, Store, computed, identity
@@ -30,9 +31,35 @@ def write_kernel(module: Module, name: str, schedule: Schedule, has_fma: bool = 
     kernel without outer axes the part is not looked at.
     """
     pointers = [f"ptr %p{k}" for k in range(len(schedule.kernel.buffers))]
-    f = Function(module, name, [*pointers, "i64 %begin", "i64 %end"])
+    parameters = [*pointers, "i64 %begin", "i64 %end"]
+    f = Function(module, name, parameters)
+    if schedule.streamed:
+        write_kernel(module, f"{name}_cached", replace(schedule, streamed=frozenset()), has_fma)
+        _unless_aligned(f, schedule, f"@{name}_cached({', '.join(parameters)})")
     LoopWriter(f, schedule, has_fma).write()
     f.finish()
+
+
+def _unless_aligned(f: Function, schedule: Schedule, instead: str) -> None:
+    """Call something else and return where a streamed buffer does not begin with whole vectors.
+
+    A buffer can be a row of an array, for one.
+    """
+    bits = "0"
+    for b in sorted(schedule.streamed):
+        address = f.value(f"ptrtoint ptr %p{b} to i64")
+        bits = f.value(f"or i64 {bits}, {address}")
+    size = schedule.lanes * schedule.kernel.buffers[min(schedule.streamed)].itemsize
+    rest = f.value(f"and i64 {bits}, {size - 1}")
+    aligned, here, elsewhere = (
+        f.value(f"icmp eq i64 {rest}, 0"),
+        *map(f.new_block, ("past", "cached")),
+    )
+    f.branch_if(aligned, here, elsewhere)
+    f.enter(elsewhere)
+    f.do(f"call void {instead}")
+    f.do("ret void")
+    f.enter(here)
 
 
 def write_epilogue(
@@ -64,17 +91,28 @@ class LoopWriter:
         self.schedule = schedule
         self.f = f
         self.product = ""  # the element of the product that an epilogue follows on
+        self.buffers = [f"%p{k}" for k in range(len(self.kernel.buffers))]  # their addresses
+        # Buffers of one element that is in a register; None for those that are to be.
+        self.held: dict[int, Register | None] = {}
         self.ops = VectorWriter(self.f, has_fma)
         self.variables: dict[int, str] = {}  # of the axes whose loops are open
         self.mask: str | None = None  # of the lanes that exist, in the last round of a loop
         self.lane_bit = 1 << schedule.lane if schedule.lane >= 0 else 0
         self.row_bits = (1 << len(self.kernel.outer)) - 1
         self.bases: dict[tuple[int, ...], str] = {}
+        self.stage = 0
+        self.rooms: dict[int, str] = {}  # where the values of a row are that later stages need
 
     def write(self) -> None:
         outer = len(self.kernel.outer)
         loops = outer - 1 if self.schedule.across_rows else outer
+        for k in self.schedule.kept:
+            kind = scalar_type(self.kernel.instructions[k].dtype)
+            size = self.schedule.kept_elements
+            self.rooms[k] = self.f.value(f"alloca [{size} x {kind}], align 64")
         self._outer(0, loops)
+        if self.schedule.streamed:
+            self.f.do("fence seq_cst")  # others shall see what went past the caches
 
     # Rows
 
@@ -108,6 +146,7 @@ class LoopWriter:
         """Everything for one row, or for some vectors of rows."""
         kernel = self.kernel
         for stage in range(kernel.stages):
+            self.stage = stage
             reduced = [
                 k
                 for k, i in enumerate(kernel.instructions)
@@ -176,6 +215,7 @@ class LoopWriter:
                         x = self.ops.select(existing, x, start[at])
                     result[at] = self.ops.binary(i.detail, carried[at], x)
             self.store_all(stores, here, count)
+            self._keep(here, count)
             return result
 
         def nest(axis: int, carried: list[Register]) -> list[Register]:
@@ -263,7 +303,7 @@ class LoopWriter:
             with self.f.carrying(begin, end, str(by), typed) as (i, names, then):
                 self.variables[lane] = i
                 if self.mask is not None:
-                    self.mask = self._existing(i, stop)
+                    self.mask = self.lanes_below(i, stop)
                 named = [c._replace(text=t) for c, t in zip(now, names, strict=True)]
                 then[:] = [r.text for r in body(count, named)]
             return [c._replace(text=t) for c, t in zip(now, then, strict=True)]
@@ -292,7 +332,7 @@ class LoopWriter:
         rest = self.f.value(f"urem i64 {length}, {step}")
         return self.f.value(f"sub i64 {stop}, {rest}")
 
-    def _existing(self, i: str, stop: str) -> str:
+    def lanes_below(self, i: str, stop: str) -> str:
         """The mask of the lanes below `stop`."""
         lanes = self.schedule.lanes
         left = self.f.value(f"sub i64 {stop}, {i}")
@@ -321,7 +361,10 @@ class LoopWriter:
             if found is not _NONE:
                 return found
         i = self.kernel.instructions[k]
-        result = self._print(i, values, u, unroll)
+        if k in self.rooms and self.schedule.kept[k] < self.stage:
+            result = self._kept(k, u)
+        else:
+            result = self._print(i, values, u, unroll)
         if unroll == 1 or not i.axes & self.lane_bit:
             values[k] = [result]
         else:
@@ -331,6 +374,8 @@ class LoopWriter:
 
     def _print(self, i: Instruction, values: Values, u: int, unroll: int) -> Register:
         ops = self.ops
+        if i.op in LOADS and (held := self.held.get(i.detail.buffer)) is not None:
+            return held
         if i.op == "load":
             return self.load(i.detail, u)
         if i.op == "constant":
@@ -359,6 +404,36 @@ class LoopWriter:
         if i.op in BINARY:
             return ops.binary(i.op, *args)
         return ops.elementary(i.op, *args)
+
+    # Values kept from one stage to the next
+
+    def _keep(self, values: Values, count: int) -> None:
+        """Keep what this stage has made and later ones need."""
+        for k, made in self.schedule.kept.items():
+            if made == self.stage:
+                for u in range(count):
+                    x = self.ops.spread(self.value(k, values, u, count), self.schedule.lanes)
+                    where = self._room(k, u)
+                    self.f.do(f"store {type_of(x.dtype, x.lanes)} {x.text}, ptr {where}, align 4")
+
+    def _kept(self, k: int, u: int) -> Register:
+        dtype, lanes = self.kernel.instructions[k].dtype, self.schedule.lanes
+        kind, where = type_of(dtype, lanes), self._room(k, u)
+        return Register(self.f.value(f"load {kind}, ptr {where}, align 4"), dtype, lanes)
+
+    def _room(self, k: int, u: int) -> str:
+        """Where the elements of vector u are kept; whole vectors, with what lies beyond a row."""
+        schedule, kernel = self.schedule, self.kernel
+        step = schedule.lanes * schedule.unroll if schedule.across_rows else 1
+        total = str(u * schedule.lanes)
+        for a in reversed(kernel.inner_axes):
+            total = self._plus(total, self.variables[a], step)
+            if a == schedule.lane:
+                step = -(-kernel.sizes[a] // schedule.lanes) * schedule.lanes
+            else:
+                step *= kernel.sizes[a]
+        kind = scalar_type(kernel.instructions[k].dtype)
+        return self.f.value(f"getelementptr inbounds {kind}, ptr {self.rooms[k]}, i64 {total}")
 
     # Memory
 
@@ -418,7 +493,9 @@ class LoopWriter:
         where = self._place(access.place, u)
         if offset is not None:
             where = self.f.value(f"add nsw i64 {where}, {offset.text}")
-        return self.f.value(f"getelementptr inbounds {kind}, ptr %p{access.buffer}, i64 {where}")
+        return self.f.value(
+            f"getelementptr inbounds {kind}, ptr {self.buffers[access.buffer]}, i64 {where}"
+        )
 
     def _pointers(self, access: Access, u: int, stride: int, offset: Register | None = None) -> str:
         """One pointer for each lane, for elements that are not neighbours."""
@@ -427,8 +504,8 @@ class LoopWriter:
         where = self.ops.add(self.ops.spread(first, lanes), self._steps(stride))
         if offset is not None:
             where = self.ops.add(where, offset)
-        base = f"getelementptr {kind}, ptr %p{access.buffer}, <{lanes} x i64> {where.text}"
-        return self.f.value(base)
+        base = f"getelementptr {kind}, ptr {self.buffers[access.buffer]}"
+        return self.f.value(f"{base}, <{lanes} x i64> {where.text}")
 
     def _stride(self, access: Access) -> int:
         lane = self.schedule.lane
@@ -505,13 +582,25 @@ class LoopWriter:
     def store_all(self, stores: Sequence[Store], values: Values, unroll: int) -> None:
         """Compute everything, and only then write: a result may lie where an operand did."""
         pairs = [(s, u) for s in stores for u in range(unroll)]
-        ready = [self.value(s.value, values, u, unroll) for s, u in pairs]
+        ready = [self._accumulated(s, self.value(s.value, values, u, unroll), u) for s, u in pairs]
         if self._are_interleaved(stores):
             for u in range(unroll):
                 self._store_in_turn(stores[0], ready[u::unroll], u)
             return
         for (s, u), value in zip(pairs, ready, strict=True):
             self.store(s, value, u)
+
+    def _accumulated(self, store: Store, value: Register, u: int) -> Register:
+        """The value, combined with what is in memory already where it is not the first."""
+        if not store.by:
+            return value
+        before = self.load(store.access, u)
+        first = self.f.value(f"icmp eq i64 {self.variables[store.along]}, 0")
+        neutral = self.ops.constant(identity(store.by, value.dtype), value.dtype)
+        before = self.ops.select(
+            Register(first, BOOL), self.ops.spread(neutral, before.lanes), before
+        )
+        return self.ops.binary(store.by, before, value)
 
     def _are_interleaved(self, stores: Sequence[Store]) -> bool:
         """Whether the vectors of some stores together make up one part of memory."""
@@ -558,6 +647,9 @@ class LoopWriter:
         dtype, lanes = self.kernel.buffers[access.buffer], self.schedule.lanes
         kind, aligned, stride = memory_type(dtype), dtype.alignment, self._stride(access)
         value = self.ops.convert(value, dtype)
+        if access.buffer in self.held:
+            self.held[access.buffer] = self.ops.convert(value, computed(dtype))
+            return
         if stride:
             value = self.ops.spread(value, lanes)
         text = self._stored(value)
@@ -568,8 +660,13 @@ class LoopWriter:
             return
         vector = f"<{lanes} x {kind}>"
         if stride == 1 and self.mask is None:
+            past = ""
+            if access.buffer in self.schedule.streamed:
+                self.f.module.declare("!0 = !{i32 1}")
+                past, aligned = ", !nontemporal !0", lanes * dtype.itemsize
             self.f.do(
-                f"store {vector} {text}, ptr {self._pointer(access, u, offset)}, align {aligned}"
+                f"store {vector} {text}, ptr {self._pointer(access, u, offset)}, "
+                f"align {aligned}{past}"
             )
             return
         of, mask = memory_suffix(dtype, lanes), self.mask or "splat (i1 true)"

@@ -10,27 +10,35 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, final
 
 import numpy as np
 
+from fstensor.compiler.control import ChoiceStep, LoopStep, Nested
 from fstensor.compiler.convolution import ConvStep
+from fstensor.compiler.layout import ALIGNMENT, aligned, size_of
+from fstensor.compiler.llvm.control import NESTED_PARAMETERS, write_choice, write_loop
+from fstensor.compiler.llvm.attention import attention_room, write_attention
 from fstensor.compiler.llvm.conv_program import conv_room, write_conv_step
 from fstensor.compiler.llvm.gemm import workspace_bytes, write_product
 from fstensor.compiler.llvm.loops import write_epilogue, write_kernel
+from fstensor.compiler.llvm.number_loop import NumberLoop, is_of_numbers
 from fstensor.compiler.llvm.scatter import scatter_lanes, write_scatter
 from fstensor.compiler.llvm.target import Target
 from fstensor.compiler.llvm.text import Function, Module
-from fstensor.compiler.plan import ALIGNMENT, Segment, size_of
+from fstensor.compiler.plan import Segment
 from fstensor.compiler.scatter import ScatterStep
 from fstensor.compiler.schedule import Schedule, scheduled
-from fstensor.compiler.steps import KernelStep, ProductStep
+from fstensor.compiler.steps import KernelStep, NativeStep, ProductStep
+from fstensor.compiler.strips import AttentionStep
 from fstensor.core.jaxpr import Var
 
-# The least work, in operations, that is worth a second thread.
+# The least work, in operations, that is worth a second thread where threads are there already; and
+# the least of a whole segment that is worth waking them.
 _WORK_TO_SHARE = 40_000
+_WORK_TO_WAKE = 400_000
 
 
 @functools.cache
@@ -61,24 +69,89 @@ class Written:
     common: int = 0
 
 
+@final
+class _Writer:
+    """What the functions of a segment share.
+
+    prefix: what their names begin with. names: of what is written already, by what it does.
+    """
+
+    def __init__(self, module: Module, prefix: str, target: Target) -> None:
+        self.module = module
+        self.prefix = prefix
+        self.target = target
+        self.names: dict[str, str] = {}
+        self.written = Written([])
+
+
 def write_segment(module: Module, name: str, segment: Segment, target: Target) -> Written:
     """Add `void @name(ptr arrays, i64 thread, i64 threads)`."""
-    written = Written([])
+    writer = _Writer(module, name, target)
     f = Function(module, name, ["ptr %arrays", "i64 %thread", "i64 %threads"], linkage="")
-    pointers, workspace = _pointers(f, segment)
-    names: dict[str, str] = {}
+    pointers = _pointers(f, segment)
+    is_large = sum(map(_work, segment.steps)) >= _WORK_TO_WAKE
+    writer.written.shared = _write_steps(writer, f, segment, pointers) and is_large
+    f.finish()
+    return writer.written
+
+
+def _work(step: NativeStep) -> int:
+    """Operations, roughly, in those of kernels: two of a product take as long as one of them."""
+    if isinstance(step, KernelStep):
+        return step.kernel.work
+    if isinstance(step, (ProductStep, ConvStep, AttentionStep)):
+        return step.flops // 2 + step.kernel.work
+    return _WORK_TO_WAKE  # of loops and scatters nobody knows
+
+
+def _write_nested(writer: _Writer, nested: Nested) -> tuple[str, bool]:
+    """Add the function of a program inside of a step; gives its name, and whether it is shared.
+
+    It takes the addresses of its values, then what `NESTED_PARAMETERS` says.
+    """
+    name = f"{writer.prefix}_program{len(writer.names)}"
+    writer.names[name] = name
+    passed = nested.passed()
+    parameters = [f"ptr %a{k}" for k in range(len(passed))]
+    f = Function(writer.module, name, [*parameters, *NESTED_PARAMETERS])
+    pointers = {v: f"%a{k}" for k, v in enumerate(passed)}
+    segment = nested.segment
+    pointers |= {new: pointers[old] for new, old in segment.same_place.items()}
+    for v, place in segment.places.items():
+        pointers[v] = f.value(f"getelementptr i8, ptr %room, i64 {place}")
+    shared = _write_steps(writer, f, segment, pointers, "%room")
+    f.finish()
+    return name, shared
+
+
+def _write_steps(
+    writer: _Writer,
+    f: Function,
+    segment: Segment,
+    pointers: Mapping[Var, str],
+    scratch: str = "%scratch",
+) -> bool:
+    """The calls of the kernels of a segment, with barriers; says whether threads share any."""
+    written = writer.written
+    any_shared = False
     touched: dict[Memory, bool] = {}  # memory since the last barrier; written?
-    for step in segment.steps:
+    for n, step in enumerate(segment.steps):
         if isinstance(step, KernelStep) and _is_done(segment, step):
             continue
         reads = [_memory(segment, v) for v in step.reads]
         writes = [_memory(segment, v) for v in step.writes]
         waits_for = [] if isinstance(step, KernelStep) and step.continues else writes
-        if isinstance(step, (ProductStep, ConvStep)):
+        if isinstance(step, (LoopStep, ChoiceStep)):
+            place = segment.rooms[n]
+            # What is inside may need the workspace, too.
+            writes += [("scratch", place, place + step.room), ("workspace", 0, 1)]
+        if isinstance(step, (ProductStep, ConvStep, AttentionStep)):
             if isinstance(step, ProductStep):
-                common, room = 0, workspace_bytes(step.product, target, 1)
+                common, room = 0, workspace_bytes(step.product, writer.target, 1)
+            elif isinstance(step, AttentionStep):
+                common, room = 0, attention_room(step, writer.target)
             else:
-                common, room = conv_room(step, target)
+                common, room = conv_room(step, writer.target)
             if room or common:
                 written.workspace = max(written.workspace, room)
                 written.common = max(written.common, common)
@@ -86,7 +159,7 @@ def write_segment(module: Module, name: str, segment: Segment, target: Target) -
         if any(_meet(m, t) for t in touched for m in waits_for) or any(
             _meet(m, t) for t, is_written in touched.items() if is_written for m in reads
         ):
-            module.declare("declare void @fst_barrier(ptr, i64)")
+            writer.module.declare("declare void @fst_barrier(ptr, i64)")
             f.do("call void @fst_barrier(ptr %barrier, i64 %threads)")
             touched = {}
         for m in reads:
@@ -94,45 +167,75 @@ def write_segment(module: Module, name: str, segment: Segment, target: Target) -
         for m in writes:
             touched[m] = True
         addresses = [pointers[v] for v in (*step.reads, *step.writes)]
-        if isinstance(step, ProductStep):
-            shared = _write_product(f, names, name, step, addresses, workspace, target)
+        if isinstance(step, (LoopStep, ChoiceStep)):
+            addresses.append(f.value(f"getelementptr i8, ptr {scratch}, i64 {segment.rooms[n]}"))
+            shared = _write_control(writer, f, step, addresses)
+        elif isinstance(step, ProductStep):
+            shared = _write_product(writer, f, step, addresses)
+        elif isinstance(step, AttentionStep):
+            shared = _write_attention(writer, f, step, addresses)
         elif isinstance(step, ConvStep):
             is_large = step.flops >= _WORK_TO_SHARE * 8
-            shared = write_conv_step(f, names, name, step, addresses, workspace, target, is_large)
+            shared = write_conv_step(
+                f, writer.names, writer.prefix, step, addresses, "%workspace", writer.target,
+                is_large,
+            )  # fmt: skip
         elif isinstance(step, ScatterStep):
-            shared = _write_scatter(f, names, name, step, addresses, target)
+            shared = _write_scatter(writer, f, step, addresses)
         else:
-            schedule = scheduled(step.kernel, target.vector_bytes)
+            schedule = scheduled(step.kernel, writer.target.vector_bytes)
             written.schedules.append(schedule)
-            shared = _write_kernel(f, names, name, schedule, addresses, target)
-        written.shared = written.shared or shared
-    f.finish()
-    return written
+            shared = _write_kernel(writer, f, schedule, addresses)
+        any_shared = any_shared or shared
+    return any_shared
 
 
 def _is_done(segment: Segment, step: KernelStep) -> bool:
     """Whether a kernel would only copy a value to where it is."""
-    places = [segment.places.get(v) for v in (*step.reads, *step.writes)]
-    if len(places) != 2 or places[0] is None or places[0] != places[1]:
+    values = [*step.reads, *step.writes]
+    if len(values) != 2 or segment.location(values[0]) != segment.location(values[1]):
         return False
     (store,) = step.kernel.stores
     value = step.kernel.instructions[store.value]
     return value.op == "load" and value.detail.place == store.access.place
 
 
+def _write_control(
+    writer: _Writer, f: Function, step: LoopStep | ChoiceStep, addresses: Sequence[str]
+) -> bool:
+    """A loop or choice, with the programs in it, and its call; says whether threads share it."""
+    arguments = ", ".join(f"ptr {a}" for a in (*addresses, "%workspace", "%barrier"))
+    if isinstance(step, LoopStep) and is_of_numbers(step):
+        name = f"{writer.prefix}_control{len(writer.names)}"
+        writer.names[name] = name
+        NumberLoop(writer.module, name, step, NESTED_PARAMETERS, writer.target).write()
+        _on_first_thread(f, f"@{name}({arguments}, i64 0, i64 1)")
+        return False
+    functions = [_write_nested(writer, n) for n in step.nested]
+    names = [name for name, _ in functions]
+    shared = any(is_shared for _, is_shared in functions)
+    name = f"{writer.prefix}_control{len(writer.names)}"
+    writer.names[name] = name
+    if isinstance(step, LoopStep):
+        write_loop(writer.module, name, step, names, shared)
+    else:
+        write_choice(writer.module, name, step, names)
+    if shared:
+        f.do(f"call void @{name}({arguments}, i64 %thread, i64 %threads)")
+    else:
+        _on_first_thread(f, f"@{name}({arguments}, i64 0, i64 1)")
+    return shared
+
+
 def _write_kernel(
-    f: Function,
-    names: dict[str, str],
-    segment: str,
-    schedule: Schedule,
-    addresses: Sequence[str],
-    target: Target,
+    writer: _Writer, f: Function, schedule: Schedule, addresses: Sequence[str]
 ) -> bool:
     """A kernel, unless it is there already, and its call; says whether threads share it."""
     key = f"{schedule.lane} {schedule.lanes} {schedule.unroll} {schedule.kernel}"
+    names = writer.names
     if key not in names:
-        names[key] = f"{segment}_kernel{len(names)}"
-        write_kernel(f.module, names[key], schedule, target.has_fma)
+        names[key] = f"{writer.prefix}_kernel{len(names)}"
+        write_kernel(f.module, names[key], schedule, writer.target.has_fma)
     grain = schedule.lanes * schedule.unroll if schedule.lane == 0 else 1
     is_large = schedule.kernel.work >= _WORK_TO_SHARE
     return _call_shared(f, names[key], addresses, schedule.shared, grain, is_large)
@@ -152,18 +255,14 @@ def _call_shared(
 
 
 def _write_scatter(
-    f: Function,
-    names: dict[str, str],
-    segment: str,
-    step: ScatterStep,
-    addresses: Sequence[str],
-    target: Target,
+    writer: _Writer, f: Function, step: ScatterStep, addresses: Sequence[str]
 ) -> bool:
     """A scatter, unless it is there already, and its call."""
+    names, target = writer.names, writer.target
     lanes = scatter_lanes(step, target.vector_bytes)
     key = str(step)
     if key not in names:
-        names[key] = f"{segment}_scatter{len(names)}"
+        names[key] = f"{writer.prefix}_scatter{len(names)}"
         write_scatter(f.module, names[key], step, lanes, target.has_fma)
     sizes = step.kernel.outer
     last = step.shared == len(sizes) - 1
@@ -175,19 +274,14 @@ def _write_scatter(
 
 
 def _write_product(
-    f: Function,
-    names: dict[str, str],
-    segment: str,
-    step: ProductStep,
-    addresses: Sequence[str],
-    workspace: str,
-    target: Target,
+    writer: _Writer, f: Function, step: ProductStep, addresses: Sequence[str]
 ) -> bool:
     """A matrix product, unless it is there already, and its call."""
+    names, target = writer.names, writer.target
     extra = [f"ptr %p{k}" for k in range(len(addresses) - 2)]
     key = str(step)
     if key not in names:
-        names[key] = f"{segment}_product{len(names)}"
+        names[key] = f"{writer.prefix}_product{len(names)}"
 
         def epilogue(
             g: Function, acc: str, batch: list[str], i: str, j: str, lanes: int, mask: str | None
@@ -196,14 +290,29 @@ def _write_product(
 
         write_product(f.module, names[key], step.product, target, extra, epilogue)
     p = step.product
-    size = p.dtype.itemsize
     operands = [
-        f.value(f"getelementptr i8, ptr {a}, i64 {offset * size}")
-        for a, offset in zip(addresses, step.offsets, strict=False)
+        f.value(f"getelementptr i8, ptr {a}, i64 {offset * dtype.itemsize}")
+        for a, offset, dtype in zip(addresses, step.offsets, p.memory, strict=False)
     ]
-    arguments = ", ".join(f"ptr {a}" for a in (*operands, *addresses[2:], workspace))
+    arguments = ", ".join(f"ptr {a}" for a in (*operands, *addresses[2:], "%workspace"))
     shared = math.prod(p.batch) * p.m * p.n * p.k >= _WORK_TO_SHARE * 4
     if not shared:
+        _on_first_thread(f, f"@{names[key]}({arguments}, i64 0, i64 1)")
+        return False
+    f.do(f"call void @{names[key]}({arguments}, i64 %thread, i64 %threads)")
+    return True
+
+
+def _write_attention(
+    writer: _Writer, f: Function, step: AttentionStep, addresses: Sequence[str]
+) -> bool:
+    """An attention, unless it is there already, and its call."""
+    names, key = writer.names, str(step)
+    if key not in names:
+        names[key] = f"{writer.prefix}_attention{len(names)}"
+        write_attention(f.module, names[key], step, writer.target)
+    arguments = ", ".join(f"ptr {a}" for a in (*addresses, "%workspace"))
+    if step.flops < _WORK_TO_SHARE * 8:
         _on_first_thread(f, f"@{names[key]}({arguments}, i64 0, i64 1)")
         return False
     f.do(f"call void @{names[key]}({arguments}, i64 %thread, i64 %threads)")
@@ -219,18 +328,19 @@ def _on_first_thread(f: Function, call: str) -> None:
     f.enter(after)
 
 
-def _pointers(f: Function, segment: Segment) -> tuple[dict[Var, str], str]:
-    """The address of each value, and that of the workspace, behind the scratch memory."""
+def _pointers(f: Function, segment: Segment) -> dict[Var, str]:
+    """The address of each value. Names %scratch, %workspace, which lies behind it, and %barrier."""
     found: dict[Var, str] = {}
     for k, v in enumerate(segment.arguments):
         found[v] = _address(f, k)
     scratch = _aligned(f, _address(f, len(segment.arguments)))
+    f.do(f"%scratch = getelementptr i8, ptr {scratch}, i64 0")
     for v, place in segment.places.items():
-        found[v] = f.value(f"getelementptr i8, ptr {scratch}, i64 {place}")
+        found[v] = f.value(f"getelementptr i8, ptr %scratch, i64 {place}")
     where = f.value(f"getelementptr ptr, ptr %arrays, i64 {len(segment.arguments) + 1}")
     f.do(f"%barrier = load ptr, ptr {where}")
-    behind = -(-segment.scratch // ALIGNMENT) * ALIGNMENT
-    return found, f.value(f"getelementptr i8, ptr {scratch}, i64 {behind}")
+    f.do(f"%workspace = getelementptr i8, ptr %scratch, i64 {aligned(segment.scratch)}")
+    return found
 
 
 def _aligned(f: Function, address: str) -> str:
@@ -253,10 +363,8 @@ Memory: TypeAlias = tuple[str, int, int]
 
 def _memory(segment: Segment, v: Var) -> Memory:
     """What memory a value takes: which, from where, up to where."""
-    if v in segment.places:
-        place = segment.places[v]
-        return "scratch", place, place + size_of(v)
-    return f"array {segment.arguments.index(v)}", 0, 1
+    kind, place = segment.location(v)
+    return (kind, place, place + size_of(v)) if kind == "scratch" else (f"{kind} {place}", 0, 1)
 
 
 def _meet(a: Memory, b: Memory) -> bool:

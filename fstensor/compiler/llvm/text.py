@@ -5,7 +5,7 @@ Text is written, not a tree of objects: LLVM parses it at once, and so do reader
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import final
 
@@ -135,6 +135,36 @@ class Function:
         for name, (kind, first), last in zip(names, carried, replaced, strict=True):
             phis.append(f"  {name} = phi {kind} [{first}, %{before}], [{last}, %{end}]")
         self._lines[place:place] = phis
+        self.enter(after)
+        replaced[:] = names
+
+    @contextmanager
+    def repeating(
+        self, carried: Sequence[tuple[str, str]]
+    ) -> Iterator[tuple[list[str], list[str], Callable[[str], None]]]:
+        """Run the lines of the block again and again, until what they call with a bool is false.
+
+        carried: as for `carrying`. Gives the values of this round, the list for those of the next,
+        and the function to be called, once: a round ends there where the bool does not hold.
+        """
+        before, head, body, after = self.block, *map(self.new_block, ("head", "body", "after"))
+        self.branch(head)
+        self.enter(head)
+        names = [self.name_for("c") for _ in carried]
+        place = len(self._lines)
+        replaced = list(names)
+
+        def go_on(condition: str) -> None:
+            self.branch_if(condition, body, after)
+            self.enter(body)
+
+        yield names, replaced, go_on
+        end = self.block
+        self.branch(head)
+        self._lines[place:place] = [
+            f"  {name} = phi {kind} [{first}, %{before}], [{last}, %{end}]"
+            for name, (kind, first), last in zip(names, carried, replaced, strict=True)
+        ]
         self.enter(after)
         replaced[:] = names
 
