@@ -28,7 +28,7 @@ from fstensor.config import (
 from fstensor.control.callbacks import pure_callback
 from fstensor.device import default_device, devices
 from fstensor.dtypes import float0
-from fstensor.transforms import checkpoint_policies
+from fstensor.transforms import checkpoint_policies, stages
 from fstensor.transforms.checkpoint import checkpoint, checkpoint_name, remat
 from fstensor.transforms.closure_convert import closure_convert, custom_gradient
 from fstensor.transforms.custom_jvp import custom_jvp
@@ -94,6 +94,7 @@ __all__ = [
     "pure_callback",
     "random",
     "remat",
+    "stages",
     "test_util",
     "tree",
     "tree_util",

@@ -6,7 +6,7 @@ An override belongs to one thread and is undone on the way out, also by an excep
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -57,7 +57,8 @@ class Config:
         a RetraceWarning. "auto" says it once, at the sixth signature of a function; True always;
         False never. `explain_cache_misses` is another name of it.
     executor: what runs jitted functions on the CPU. "llvm" compiles them to native code; "numpy"
-        runs one operation after the other by NumPy, and is what the other is tested against.
+        runs one operation after the other by NumPy, and is what the other is tested against. Where
+        llvmlite cannot be loaded, programs run by NumPy after a warning, and setting "llvm" raises.
     log_compiles: log each function that is traced and compiled, its signature and the seconds that
         it took, by the logger "fstensor.jit" at the level WARNING.
     traceback_filtering: "fold" takes the frames inside this package out of the tracebacks of errors
@@ -74,9 +75,12 @@ class Config:
         Branches and steps that run for nothing, as under vmap of a choice, are looked at, too.
     checking: whether one of the last three is on in some thread. Operations read it each time, so
         that it is a plain attribute.
+    usual_bits: what operations ask first: default_dtype_bits while all threads use the settings of
+        the process, look at no values, and have the CPU as their default device; else 0.
     """
 
     checking: bool
+    usual_bits: int
 
     def __init__(self) -> None:
         self._values: dict[str, Any] = {
@@ -91,11 +95,13 @@ class Config:
             "threads": "auto",
             **dict.fromkeys(_CHECKS, False),
         }
+        self._conditions: dict[tuple[str, Any], Callable[[], str]] = {}
         self._version = 0
         self._overrides = _Overrides()
         self._lock = threading.Lock()
         self._blocks_that_check = 0
-        self._note_checks(0)
+        self._blocks = 0
+        self._note()
 
     @property
     def default_dtype_bits(self) -> int:
@@ -149,32 +155,57 @@ class Config:
         overrides = self._overrides.values
         return overrides[name] if name in overrides else self._values[name]
 
+    def require(self, name: str, value: Any, why_not: Callable[[], str]) -> None:
+        """Let nobody set this value where `why_not` gives a reason."""
+        self._conditions[name, value] = why_not
+
+    def _checked(self, name: str, value: Any) -> str:
+        name = _checked(name, value)
+        why_not = self._conditions.get((name, value))
+        reason = why_not() if why_not is not None else ""
+        if reason:
+            raise OptionError(f"config: {name} cannot be {value!r} here, {reason}")
+        return name
+
     def update(self, name: str, value: Any) -> None:
         """Set `name` for the whole process. Raises OptionError for an unknown name or value."""
-        checked = _checked(name, value)
+        checked = self._checked(name, value)
         self._values[checked] = value
         self._version += 1
-        self._note_checks(0)
+        self._note()
 
-    def _note_checks(self, entered: int) -> None:
+    def _note(self, blocks: int = 0, that_check: int = 0) -> None:
+        """Count blocks that are entered, or left."""
         with self._lock:
-            self._blocks_that_check += entered
+            self._blocks += blocks
+            self._blocks_that_check += that_check
             everywhere = any(self._values[name] for name in _CHECKS)
             self.checking = everywhere or self._blocks_that_check > 0
+            usual = not (self.checking or self._blocks)
+            self.usual_bits = self._values["default_dtype_bits"] if usual else 0
+
+    @contextmanager
+    def unusual(self) -> Iterator[None]:
+        """Within the block `usual_bits` is 0, in all threads."""
+        self._note(1)
+        try:
+            yield
+        finally:
+            self._note(-1)
 
     @contextmanager
     def override(self, **settings: Any) -> Iterator[None]:
         """Set some settings for this thread within a `with` block."""
-        checked = {_checked(name, value): value for name, value in settings.items()}
+        checked = {self._checked(name, value): value for name, value in settings.items()}
         checks = any(checked.get(name) for name in _CHECKS)
         before = self._overrides.values
         self._overrides.values = {**before, **checked}
-        self._note_checks(checks)
+        self._note(1, checks)
         try:
             yield
         finally:
             self._overrides.values = before
-            self._note_checks(-checks)
+            self._note(-1, -checks)
 
     @property
     def stamp(self) -> int | None:

@@ -20,6 +20,8 @@
     ├── DeletedArrayError               RuntimeError use of an array whose buffer was donated
     ├── MutatedCaptureError             RuntimeError an ndarray that a jitted function has read, and
     │                                                that was written into since
+    ├── LoadError                       ValueError   a file that is no saved program, or damaged
+    ├── SaveError                       TypeError    a program that cannot be written to a file
     ├── GradError                       TypeError    grad of a function that has none
     ├── UnboundAxisNameError            NameError    a collective outside the vmap of its axis
     ├── MissingRuleError                NotImplementedError   a primitive without the rule asked for
@@ -113,6 +115,14 @@ class DeletedArrayError(FstensorError, RuntimeError):
 
 class MutatedCaptureError(FstensorError, RuntimeError):
     """A jitted function holds values of an ndarray that has been written into since."""
+
+
+class LoadError(FstensorError, ValueError):
+    """A file that is no saved program, is damaged, or needs what is not there."""
+
+
+class SaveError(FstensorError, TypeError):
+    """A program that cannot be written to a file, since it holds a Python function or object."""
 
 
 class StaticArgumentError(ArgumentError):

@@ -487,6 +487,12 @@ def _register(
         raise TreeError(f"register_pytree_node: once for each class, got {name} again") from None
 
 
+def registration(nodetype: type) -> tuple[Callable[..., Any], Callable[..., Any]] | None:
+    """How instances of a registered class are taken apart and put together; None for others."""
+    found = optree.register_pytree_node.get(nodetype, namespace=_NAMESPACE)
+    return None if found is None else (found.flatten_func, found.unflatten_func)
+
+
 def register_pytree_node_class(cls: _Class) -> _Class:
     """Decorator: register a class by its `tree_flatten()` and its classmethod `tree_unflatten`."""
     register_pytree_node(cls, operator.methodcaller("tree_flatten"), cls.tree_unflatten)  # type: ignore[attr-defined]

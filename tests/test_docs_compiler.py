@@ -17,16 +17,26 @@ def block(name):
 
 
 @pytest.fixture(scope="module")
-def lowered():
-    code = re.search(r"```python\n(.*?)```", PATH.read_text(), re.DOTALL)[1]
-    names = {}
-    exec(code, names)
+def names():
+    """What the first example defines, and what that of a loop adds."""
+    found = {}
+    for code in re.findall(r"```python\n(.*?)```", PATH.read_text(), re.DOTALL):
+        if "lowered = " in code or "loop = " in code:
+            exec(code, found)
+    return found
+
+
+@pytest.fixture(scope="module")
+def lowered(names):
     return names["lowered"]
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_stage(lowered, stage, request):
-    text = lowered.report() if stage == "report" else lowered.as_text(stage)
+@pytest.mark.parametrize("stage", (*STAGES, "loop"))
+def test_stage(names, lowered, stage, request):
+    if stage == "loop":
+        text = names["loop"].as_text("plan")
+    else:
+        text = lowered.report() if stage == "report" else lowered.as_text(stage)
     page = PATH.read_text()
     if request.config.getoption("--update-golden"):
         PATH.write_text(block(stage).sub(lambda m: f"{m[1]}{text}\n{m[3]}", page))

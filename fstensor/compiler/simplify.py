@@ -32,7 +32,18 @@ PASSES: tuple[Callable[[ClosedJaxpr], ClosedJaxpr], ...] = (
 
 
 def simplify(closed: ClosedJaxpr) -> ClosedJaxpr:
-    """The program after all passes."""
+    """The program after all passes, made once."""
+    return closed.derive("simplified", lambda: _after_passes(closed))
+
+
+def _after_passes(closed: ClosedJaxpr) -> ClosedJaxpr:
     for change in PASSES:
         closed = change(closed)
     return closed
+
+
+def already_simple(closed: ClosedJaxpr) -> ClosedJaxpr:
+    """The same program, which no pass is to look at again: it has been through all of them."""
+    known = ClosedJaxpr(closed.jaxpr, closed.consts)
+    known.derive("simplified", lambda: closed)
+    return known

@@ -41,8 +41,10 @@ from fstensor.transforms.programs import (
     native_program_of,
     program_of,
     run_compiled,
+    runs_natively,
     trace_captured,
 )
+from fstensor.transforms.stages import Lowered, Signature
 from fstensor.transforms.transpose import transpose_jaxpr
 from fstensor.transforms.vmap import batch_jaxpr
 
@@ -135,57 +137,6 @@ class Traced:
         self.out_tree = out_tree
 
 
-@final
-class Lowered:
-    """A function traced for one signature."""
-
-    def __init__(self, traced: Traced) -> None:
-        self._traced = traced
-
-    @property
-    def jaxpr(self) -> ClosedJaxpr:
-        return self._traced.call.jaxpr
-
-    def as_text(self, stage: str = "jaxpr") -> str:
-        """The program at a stage of its compilation for the CPU.
-
-        stage: "jaxpr", as traced. "optimized": after the passes that make it smaller. "kernels":
-            the loops that operations were fused into. "plan": which of them run in one native call,
-            and where their values lie. "llvm": the native code as LLVM IR; "asm": as assembly.
-            "numpy": the steps as the executor "numpy" runs them.
-        Raises: OptionError for another stage.
-        """
-        make = _STAGES.get(stage)
-        if make is None:
-            known = ", ".join(map(repr, _STAGES))
-            raise OptionError(f"as_text: stage must be one of {known}, got {stage!r}")
-        return make(self.jaxpr)
-
-    def cost_analysis(self) -> dict[str, float]:
-        """What a call costs on the CPU.
-
-        "flops": operations of arithmetic, an elementary function counted as one. "bytes accessed":
-        memory that kernels read and write, each buffer counted once a kernel. "arena size": bytes
-        of memory for values inside. "kernels", "host calls": how many there are.
-        """
-        return native_of(self.jaxpr).cost_analysis()
-
-    def report(self) -> str:
-        """What runs as native code, and what is left to NumPy, and why."""
-        return native_of(self.jaxpr).report()
-
-
-_STAGES: dict[str, Callable[[ClosedJaxpr], str]] = {
-    "jaxpr": str,
-    "optimized": lambda closed: str(program_of(closed).source),
-    "kernels": lambda closed: native_of(closed).kernels,
-    "plan": lambda closed: native_of(closed).plan,
-    "llvm": lambda closed: native_of(closed).llvm,
-    "asm": lambda closed: native_of(closed).assembly,
-    "numpy": lambda closed: str(program_of(closed)),
-}
-
-
 # Signatures by function; an entry goes when its function does.
 _caches: weakref.WeakKeyDictionary[Any, dict[Any, dict[Any, Any]]] = weakref.WeakKeyDictionary()
 
@@ -270,7 +221,27 @@ class Jitted:
     @boundary
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
         """Trace for arguments, or ShapeDtypeStructs in their place, without running."""
-        return Lowered(self._trace(args, kwargs)[1])
+        traced = self._trace(args, kwargs)[1]
+        dynamic_args, dynamic_kwargs, static = self._split(args, kwargs)
+        texts = tuple([f"{argument_name(self._fun, n)}={x!r}" for n, _, x in static])
+        in_tree = tree.structure((dynamic_args, dynamic_kwargs))
+        name, donated = self._described, self._marks_of_donated(args, kwargs)
+        captured = tuple(traced.captured)
+        return Lowered(
+            Signature(traced.call, name, in_tree, traced.out_tree, donated, texts, captured)
+        )
+
+    def _marks_of_donated(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bool, ...]:
+        """For each leaf of the dynamic arguments, whether the caller gives it up."""
+        count, static = len(args), self._static_positions(args)
+        donated = {i % count for i in self._donate_argnums if -count <= i < count}
+        marked = [_marked(x, i in donated) for i, x in enumerate(args) if i not in static]
+        named = {
+            n: _marked(x, n in self._donate_argnames)
+            for n, x in kwargs.items()
+            if n not in self._static_argnames
+        }
+        return tuple(tree.leaves((marked, named)))
 
     def clear_cache(self) -> None:
         self._signatures.clear()
@@ -281,7 +252,7 @@ class Jitted:
         """Have the next call like this one found at once, unless there is something to check."""
         if self._known is None or traced.captured or traced.ndarrays or finite.is_wanted():
             return
-        if config.executor == "llvm" and default_is_cpu():
+        if runs_natively() and default_is_cpu():
             closed = traced.call.jaxpr
             function, whole = native_program_of(closed).on_cpu, native_of(closed).is_whole
             out_avals, out_tree = closed.out_avals, traced.out_tree
@@ -420,6 +391,11 @@ class Jitted:
         for x in tree.leaves(given):
             if isinstance(x, ConcreteArray):
                 x.donate(self._described)
+
+
+def _marked(x: Any, mark: bool) -> Any:
+    """The mark for each leaf of a tree."""
+    return [mark] * len(tree.leaves(x))
 
 
 def _log_compile(

@@ -5,20 +5,25 @@ Their rules are transforms of the programs that they hold, and their `impl` runs
 
 from __future__ import annotations
 
+import functools
+import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fstensor import device
 from fstensor.array import Array
+from fstensor.compiler.available import why_not
 from fstensor.compiler.numpy_executor import Program
+from fstensor.compiler.simplify import already_simple, simplify
 from fstensor.config import config
 from fstensor.core import finite
 from fstensor.core.aval import ShapedArray
 from fstensor.core.jaxpr import Atom, ClosedJaxpr, Jaxpr, Literal
 from fstensor.core.primitive import Primitive
+from fstensor.core.source_info import user_stacklevel
 from fstensor.core.state import state
 from fstensor.core.trace import Tracer
 from fstensor.errors import ConcretizationTypeError, JaxprTypeError
@@ -69,6 +74,16 @@ def program_of(closed: ClosedJaxpr) -> Program:
     return closed.derive("program", lambda: Program(closed))
 
 
+def simplified(closed: ClosedJaxpr) -> ClosedJaxpr:
+    """The program after the passes that make it smaller, made once."""
+    return simplify(closed)
+
+
+def known_simple(closed: ClosedJaxpr) -> ClosedJaxpr:
+    """The same program, of which `simplified` gives it back: it has been through all passes."""
+    return already_simple(closed)
+
+
 def native_program_of(closed: ClosedJaxpr) -> Program:
     """The program compiled for this machine's processor, once."""
     return closed.derive(
@@ -87,6 +102,51 @@ def native_of(closed: ClosedJaxpr) -> Native:
     return closed.derive("native", compile_natively)
 
 
+config.require("executor", "llvm", why_not)
+
+
+def runs_natively() -> bool:
+    """Whether programs on the CPU are compiled to native code."""
+    return config.executor == "llvm" and _can_compile()
+
+
+@functools.cache
+def _can_compile() -> bool:
+    reason = why_not()
+    if reason:
+        warnings.warn(
+            "jit: programs are run by NumPy, operation by operation, since LLVM cannot be used, "
+            f"{reason}; install llvmlite, or choose this by config.update('executor', 'numpy')",
+            RuntimeWarning,
+            stacklevel=user_stacklevel(),
+        )
+    return not reason
+
+
+def compile_whole(closed: ClosedJaxpr, offered: Mapping[str, bytes] = {}) -> dict[str, bytes]:
+    """Make a program and those within it ready to run on the CPU.
+
+    offered: object code that need not be compiled again, by keys as in the result, which is all
+    that was used. Where NumPy runs programs there is none.
+    """
+    if not runs_natively():
+        program_of(closed)
+        return {}
+    from fstensor.compiler.llvm.engine import exchange
+
+    with exchange(offered) as used:
+        _compile_each(closed)
+    return used
+
+
+def _compile_each(closed: ClosedJaxpr) -> None:
+    native_program_of(closed)
+    for eqn in native_of(closed).result.eqns:
+        if isinstance(eqn.primitive, ProgramPrimitive):
+            for program in eqn.primitive.programs:
+                _compile_each(program)
+
+
 def run(closed: ClosedJaxpr, xp: Any, buffers: Sequence[Any]) -> list[Any]:
     """The buffers of a program's outputs. `xp` is the array module of the inputs."""
     return runner(closed, xp, buffers)(*buffers)
@@ -97,7 +157,7 @@ def runner(closed: ClosedJaxpr, xp: Any, like: Sequence[Any]) -> Callable[..., l
     if finite.is_wanted():
         home = device.home_of(like)
         return lambda *buffers: _run_checked(closed, xp, home, buffers)
-    if xp is np and state.compiled and config.executor == "llvm":
+    if xp is np and state.compiled and runs_natively():
         return native_program_of(closed).on_cpu
     return program_of(closed).function(xp, like)
 

@@ -336,6 +336,58 @@ def test_processes_share_the_cache(folder):
     assert [p.exitcode for p in processes] == [0, 0, 0]
 
 
+COMPILE_AT_ONCE = """
+import os, sys, time
+import numpy as np
+import fstensor as fst
+import fstensor.numpy as fnp
+from fstensor.compiler.llvm import engine
+
+start, rounds = sys.argv[1], int(sys.argv[2])
+while not os.path.exists(start):
+    time.sleep(0.001)
+x = np.linspace(0, 1, 36, dtype=np.float32).reshape(6, 6)
+for k in range(rounds):
+    got = np.asarray(fst.jit(lambda x, k=k: fnp.tanh(x @ x.T) + k)(x))
+    assert np.allclose(got, np.tanh(x @ x.T) + k, atol=1e-5)
+    engine._known.clear()
+"""
+
+
+def test_processes_compile_the_same_programs_at_once(folder, tmp_path):
+    """They write and read the same entries, which someone spoils all the time."""
+    start, count, rounds = tmp_path / "start", 4, 12
+    command = [sys.executable, "-c", COMPILE_AT_ONCE, str(start), str(rounds)]
+    processes = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(count)]
+    start.touch()
+    spoilt = 0
+    while any(process.poll() is None for process in processes):
+        for path in entries(folder)[::3]:
+            with path.open("r+b") as file:
+                file.seek(spoilt * 37 % 2000)
+                file.write(b"spoilt" if spoilt % 2 else b"")
+                if spoilt % 5 == 0:
+                    file.truncate()
+            spoilt += 1
+        time.sleep(0.002)
+    assert [process.communicate()[1] for process in processes] == [b""] * count
+    assert [process.returncode for process in processes] == [0] * count
+    assert spoilt > 20
+    # Another one finds what is whole, mends what is not, and leaves nothing behind.
+    subprocess.run(command, check=True)
+    assert all(object_cache.load(path.stem) is not None for path in entries(folder))
+    assert len(entries(folder)) == len(list(folder.iterdir())) >= rounds
+
+
+def test_what_a_killed_process_left_goes_too(folder):
+    folder.mkdir()
+    (folder / "new-cut off").write_bytes(bytes(5000))
+    os.utime(folder / "new-cut off", (1, 1))
+    object_cache.store("key", bytes(1000))
+    object_cache.trim(folder, 4000)
+    assert [path.name for path in folder.iterdir()] == ["key.object"]
+
+
 def test_the_library_does_not_import_llvmlite():
     code = "import sys, fstensor; assert 'llvmlite' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -8,6 +8,7 @@ import fstensor.numpy as fnp
 from fstensor import config, grad, lax, make_jaxpr, vmap
 from fstensor.compiler.native import Native
 from fstensor.compiler.numpy_executor import Program
+from fstensor.compiler.pipeline import Pipeline
 from fstensor.compiler.scatter import ScatterStep
 from fstensor.compiler.simplify import simplify
 from fstensor.compiler.steps import HostStep
@@ -19,7 +20,7 @@ MODES = ["clip", "fill", "promise_in_bounds"]
 
 
 def compiled(f, *args):
-    return Native(simplify(make_jaxpr(f)(*args)))
+    return Pipeline(simplify(make_jaxpr(f)(*args)))
 
 
 def hosts(native):

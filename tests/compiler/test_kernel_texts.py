@@ -61,6 +61,20 @@ def mlp_loss(params, x, y):
     return fnp.mean((dense(x, w1, b1) @ w2 + b2 - y) ** 2)
 
 
+def recurrent(w, h, xs):
+    def cell(h, x):
+        h = fnp.tanh(h @ w + x)
+        return h, h
+
+    return lax.scan(cell, h, xs)
+
+
+def counting(xs):
+    """How many of the numbers in a row are positive, starting anew at each that is not."""
+    step = lambda n, x: lax.cond(x > 0, lambda n: (n + 1,) * 2, lambda n: (0 * n,) * 2, n)
+    return lax.scan(step, fnp.int32(0), xs)
+
+
 PARAMS = ((f32(8, 16), f32(16)), (f32(16, 2), f32(2)))
 
 PROGRAMS = {
@@ -75,6 +89,8 @@ PROGRAMS = {
     "dropout": (dropout, fst.ShapeDtypeStruct((2,), np.uint32), f32(32, 16)),
     "lookup_gradient": (fst.grad(lookup), f32(100, 16), i32(12)),
     "rearrangements": (lambda x: fnp.pad(x.T[::-1], 1) + 1, f32(6, 5)),
+    "recurrent": (recurrent, f32(8, 8), f32(4, 8), f32(10, 4, 8)),
+    "counting": (counting, f32(10)),
     "mlp_gradient": (fst.value_and_grad(mlp_loss), PARAMS, f32(4, 8), f32(4, 2)),
 }
 

@@ -321,3 +321,44 @@ def test_the_end_of_the_interpreter_is_silent(then):
         [sys.executable, "-c", EXIT.format(then=then)], capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+LOOP = """
+import os
+import numpy as np
+import fstensor as fst
+import fstensor.numpy as fnp
+
+@fst.jit
+def step(params, x):
+    def loss(p):
+        h = fnp.tanh(x @ p["w"] + p["b"])
+        return fnp.mean(h * h), h
+    (value, h), grads = fst.value_and_grad(loss, has_aux=True)(params)
+    params = fst.tree.map(lambda p, g: p - 0.1 * g, params, grads)
+    # Of several sizes: from the pool and not, a part of a large one, and one as it is.
+    return params, value, h, h[0, :5], fnp.concatenate([h, h]), grads["b"]
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+params = {"w": np.full((64, 160), 0.01, np.float32), "b": np.zeros(160, np.float32)}
+x = np.linspace(-1, 1, 120 * 64, dtype=np.float32).reshape(120, 64)
+kept = []  # small results, which must not keep large blocks
+for k in range(10_000):
+    params, *results = step(params, x)
+    if k % 4 == 0:
+        kept.append((results[0], results[2], results[4]))
+    if k == 1000:
+        before = resident()
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc for the resident memory")
+def test_ten_thousand_steps_need_no_more_memory():
+    done = subprocess.run([sys.executable, "-c", LOOP], capture_output=True, text=True, timeout=120)
+    assert done.stderr == ""
+    # 2250 large results of 75 kB would be 170 MB; the small ones that are kept are 4 MB.
+    assert int(done.stdout) < 8 * MEGABYTE

@@ -8,7 +8,7 @@ import pytest
 from fstensor import dtypes, lax, random
 from fstensor import numpy as fnp
 from fstensor.array import from_buffer
-from fstensor.compiler.native import Native
+from fstensor.compiler.pipeline import Pipeline
 from fstensor.compiler.simplify import simplify
 from fstensor.compiler.steps import HostStep, KernelStep
 from fstensor.config import config
@@ -28,7 +28,7 @@ SHAPES = [(), (1,), (2,), (15,), (16,), (17,), (1000,), (3, 5), (7, 1, 33), (33,
 
 
 def native(f, *args):
-    return Native(simplify(make_jaxpr(f)(*args)))
+    return Pipeline(simplify(make_jaxpr(f)(*args)))
 
 
 def on(executor, f, *args):

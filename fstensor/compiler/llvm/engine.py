@@ -19,13 +19,14 @@ import re
 import sys
 import threading
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, final
 
 import llvmlite
 import llvmlite.binding as llvm
 
-from fstensor.compiler.llvm import object_cache
+from fstensor.compiler.llvm import half, object_cache
+from fstensor.compiler.llvm.target import TARGETS, chosen_target, has_half_conversions
 
 # Level 0 takes half the time of 1, but keeps values on the stack. Of kernels that are written as
 # vectors, 2 and 3 make what 1 makes.
@@ -110,6 +111,32 @@ class Compiled:
         return address
 
 
+@final
+class _Shared(threading.local):
+    """Object code that the thread was handed, and a list of what it needs; see `exchange`."""
+
+    offered: Mapping[str, bytes] | None = None
+    used: dict[str, bytes] | None = None
+
+
+_shared = _Shared()
+
+
+@contextlib.contextmanager
+def exchange(offered: Mapping[str, bytes]) -> Iterator[dict[str, bytes]]:
+    """Within the block, modules are looked for in `offered` before they are compiled.
+
+    Gives the object code of all modules that were asked for in the block, by keys that tell
+    the text, the processor and the versions; that is what may be offered later.
+    """
+    before = _shared.offered, _shared.used
+    _shared.offered, _shared.used = offered, {}
+    try:
+        yield _shared.used
+    finally:
+        _shared.offered, _shared.used = before
+
+
 _numbers = itertools.count()
 _known: weakref.WeakValueDictionary[str, Compiled] = weakref.WeakValueDictionary()
 
@@ -119,26 +146,68 @@ def verifying() -> bool:
     return os.environ.get("FSTENSOR_VERIFY_IR", "") not in ("", "0")
 
 
-def compile_module(text: str, verify: bool | None = None) -> Compiled:
+def compile_module(text: str, verify: bool | None = None, kept: bool = True) -> Compiled:
     """Compile a module of LLVM IR, or find it compiled in this process or on disk.
 
     verify: check the module by LLVM's verifier, and compile it for certain. None stands for whether
         the environment has FSTENSOR_VERIFY_IR, other than "" and "0".
+    kept: whether it is looked for on disk, and kept there.
     Raises: RuntimeError with the line in question when the text is no valid IR.
     """
     if verify is None:
         verify = verifying()
-    key = hashlib.sha256(f"{fingerprint()}\n{text}".encode()).hexdigest()
+    if not has_half_conversions():
+        _provide_half_conversions()
+    return _compile(text, verify, kept)
+
+
+@functools.cache
+def _provide_half_conversions() -> None:
+    conversions = _compile(half.CONVERSIONS, verify=False, kept=True)
+    for name, function in half.PROVIDED.items():
+        provide(name, conversions.address(function))
+    _always_needed.append(conversions)
+
+
+_always_needed: list[Compiled] = []
+
+
+def _compile(text: str, verify: bool, kept: bool) -> Compiled:
+    key = digest(text)
     with _lock:
-        found = _known.get(key)
-        if found is not None and not verify:
-            return found
-        code = None if verify else object_cache.load(key)
-        if code is None:
-            code = _emit(text, _host_machine(), verify)
-            object_cache.store(key, code)
-        compiled = _known[key] = _link(code, text)
+        compiled = _known.get(key)
+        if compiled is None or verify:
+            code = find(key) if kept and not verify else None
+            if code is None:
+                code = _emit(text, _host_machine(), verify)
+                if kept:
+                    keep(key, code)
+            compiled = _known[key] = _link(code, text)
+        elif kept and _shared.used is not None:
+            _shared.used[key] = compiled.object_code
         return compiled
+
+
+def digest(text: str) -> str:
+    """A key for what is made of a text on this processor, by these versions."""
+    return hashlib.sha256(f"{fingerprint()}\n{text}".encode()).hexdigest()
+
+
+def find(key: str) -> bytes | None:
+    """What was handed over under a key, or is on disk."""
+    found = _shared.offered.get(key) if _shared.offered is not None else None
+    if found is None:
+        found = object_cache.load(key)
+    if found is not None and _shared.used is not None:
+        _shared.used[key] = found
+    return found
+
+
+def keep(key: str, data: bytes) -> None:
+    """Keep something on disk, for later processes."""
+    object_cache.store(key, data)
+    if _shared.used is not None:
+        _shared.used[key] = data
 
 
 def load_object(object_code: bytes, names: Iterable[str]) -> Compiled:
@@ -146,6 +215,8 @@ def load_object(object_code: bytes, names: Iterable[str]) -> Compiled:
 
     Raises: RuntimeError for what is no object code, or lacks one of the names.
     """
+    if not has_half_conversions():
+        _provide_half_conversions()
     return Compiled(object_code, names)
 
 
@@ -169,12 +240,24 @@ def assembly(
     Raises: RuntimeError for text that is no valid IR, and for a triple that LLVM does not know.
     """
     with _lock:
-        _initialize_all()
-        if triple is None:
-            triple = _host_triple()
-            if cpu is None:
-                cpu, features = _host_cpu(), ",".join(filter(None, (_host_features(), features)))
-        return _emit_assembly(text, _machine(triple, cpu or "", features))
+        return _emit_assembly(text, _machine_of(triple, cpu, features))
+
+
+def object_code(
+    text: str, triple: str | None = None, cpu: str | None = None, features: str = ""
+) -> bytes:
+    """The object code of a module of LLVM IR, verified, for any processor; see `assembly`."""
+    with _lock:
+        return _emit(text, _machine_of(triple, cpu, features), verify=True)
+
+
+def _machine_of(triple: str | None, cpu: str | None, features: str) -> Any:
+    _initialize_all()
+    if triple is None:
+        triple = _host_triple()
+        if cpu is None:
+            cpu, features = _host_cpu(), ",".join(filter(None, (_host_features(), features)))
+    return _machine(triple, cpu or "", features)
 
 
 def _emit(text: str, machine: Any, verify: bool) -> bytes:
@@ -264,13 +347,14 @@ def _host_triple() -> str:
 
 @functools.cache
 def _host_cpu() -> str:
-    name: str = llvm.get_host_cpu_name()
+    chosen = chosen_target()
+    name: str = TARGETS[chosen][1] if chosen else llvm.get_host_cpu_name()
     return name
 
 
 @functools.cache
 def _host_features() -> str:
-    features: str = llvm.get_host_cpu_features().flatten()
+    features: str = "" if chosen_target() else llvm.get_host_cpu_features().flatten()
     return features
 
 

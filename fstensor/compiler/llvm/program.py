@@ -87,7 +87,8 @@ class _Writer:
 def write_segment(module: Module, name: str, segment: Segment, target: Target) -> Written:
     """Add `void @name(ptr arrays, i64 thread, i64 threads)`."""
     writer = _Writer(module, name, target)
-    f = Function(module, name, ["ptr %arrays", "i64 %thread", "i64 %threads"], linkage="")
+    parameters = ["ptr %arrays", "i64 %thread", "i64 %threads"]
+    f = Function(module, name, parameters, linkage="", quickly=True)
     pointers = _pointers(f, segment)
     is_large = sum(map(_work, segment.steps)) >= _WORK_TO_WAKE
     writer.written.shared = _write_steps(writer, f, segment, pointers) and is_large

@@ -1,11 +1,17 @@
-"""What a CPU offers to generated code: width and number of vector registers, caches."""
+"""What a CPU offers to generated code: width and number of vector registers, caches.
+
+Programs are compiled for the processor at hand. The environment's FSTENSOR_TARGET chooses an older
+kind in its place, to look at the code for it or to run it: "avx512", "avx2" or "sse2".
+"""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cache
 
 from fstensor.core.scalar import Dtype
+from fstensor.errors import OptionError
 
 
 @dataclass(frozen=True)
@@ -42,14 +48,65 @@ AVX2 = Target(32, 16, True)
 SSE2 = Target(16, 16, False)
 NEON = Target(16, 32, True)
 
+# What the environment's FSTENSOR_TARGET may name, and LLVM's name of the plainest such processor.
+TARGETS = {
+    "avx512": (AVX512, "x86-64-v4"),
+    "avx2": (AVX2, "x86-64-v3"),
+    "sse2": (SSE2, "x86-64"),
+    "neon": (NEON, "generic"),
+}
+
+
+@cache
+def chosen_target() -> str | None:
+    """What FSTENSOR_TARGET names instead of this machine's own kind; None where it is not set.
+
+    Raises: OptionError unless this machine's processor is of that family.
+    """
+    import llvmlite.binding as llvm
+
+    name = os.environ.get("FSTENSOR_TARGET", "")
+    if not name:
+        return None
+    features = llvm.get_host_cpu_features()
+    here = ["neon"] if _is_arm() else ["sse2"]
+    if features.get("avx2") and features.get("fma"):
+        here.append("avx2")
+    if features.get("avx512f") and features.get("avx512vl"):
+        here.append("avx512")
+    if name not in here:
+        known = " or ".join(map(repr, here))
+        raise OptionError(f"FSTENSOR_TARGET: must be {known} on this machine, got {name!r}")
+    return name
+
+
+def _is_arm() -> bool:
+    import llvmlite.binding as llvm
+
+    return bool(llvm.get_process_triple().startswith(("aarch64", "arm64")))
+
+
+@cache
+def has_half_conversions() -> bool:
+    """Whether there are instructions between float16 and float32."""
+    import llvmlite.binding as llvm
+
+    chosen = chosen_target()
+    if chosen is not None:
+        return chosen != "sse2"
+    return _is_arm() or bool(llvm.get_host_cpu_features().get("f16c"))
+
 
 @cache
 def host_target() -> Target:
-    """The kind of CPU that this process runs on."""
+    """The kind of CPU that programs are compiled for: this machine's, or what was chosen."""
     import llvmlite.binding as llvm
 
+    name = chosen_target()
+    if name is not None:
+        return TARGETS[name][0]
     features = llvm.get_host_cpu_features()
-    if llvm.get_process_triple().startswith(("aarch64", "arm64")):
+    if _is_arm():
         return NEON
     if features.get("avx512f") and features.get("avx512vl"):
         return AVX512

@@ -1,0 +1,142 @@
+"""A program on its way to native code: every stage, to be run and to be looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias, final
+
+from fstensor.array import Array
+from fstensor.compiler.barriers import drop_barriers, free_numbers
+from fstensor.compiler.fuse import fuse
+from fstensor.compiler.kinds import why_host
+from fstensor.compiler.layout import size_of
+from fstensor.compiler.llvm import engine
+from fstensor.compiler.llvm.program import write_segment
+from fstensor.compiler.llvm.target import host_target
+from fstensor.compiler.llvm.text import Module
+from fstensor.compiler.nesting import nest
+from fstensor.compiler.plan import Segment, plan
+from fstensor.compiler.schedule import Schedule
+from fstensor.compiler.steps import HostStep, kernel_steps
+from fstensor.core.jaxpr import Atom, ClosedJaxpr, Eqn, Var
+
+
+@final
+@dataclass(frozen=True)
+class Call:
+    """A native call: one function for the kernels of a segment.
+
+    reads, writes: the values that it is handed as arrays. scratch: bytes of memory that it needs;
+    workspace: further ones for each thread. shared: whether several threads have something to do.
+    origin: the equation that stands for it in messages.
+    """
+
+    function: str
+    reads: list[Var]
+    writes: list[Var]
+    scratch: int
+    workspace: int
+    shared: bool
+    origin: Eqn | None
+
+
+Part: TypeAlias = Call | Eqn  # an equation is run by its primitive's `impl`
+
+
+@final
+@dataclass(frozen=True)
+class Assembled:
+    """What is to be run, in order, and the outputs then.
+
+    constants: the values of variables that the program does not have itself.
+    """
+
+    parts: list[Part]
+    outputs: list[Atom]
+    constants: dict[Var, Array]
+
+    @property
+    def functions(self) -> list[str]:
+        return [p.function for p in self.parts if isinstance(p, Call)]
+
+
+@final
+class Pipeline:
+    """The stages of a simplified program.
+
+    source: the program, its loops and choices nested. steps: what fusion made of it. parts: the
+    steps in segments. llvm: the text of the module. assembled: how its functions are called.
+    """
+
+    def __init__(self, program: ClosedJaxpr) -> None:
+        source = self.source = nest(free_numbers(program))
+        self.steps, same = drop_barriers(fuse(source))
+        outputs = [same.get(a, a) if isinstance(a, Var) else a for a in source.jaxpr.outvars]
+        if engine.verifying():
+            for step in kernel_steps(self.steps):
+                step.kernel.check()
+        self.parts = plan(self.steps, {a for a in outputs if isinstance(a, Var)})
+        self.schedules: list[Schedule] = []
+        module = Module()
+        own = set(program.jaxpr.constvars)
+        pairs = zip(source.jaxpr.constvars, source.consts, strict=True)
+        self.assembled = Assembled([], outputs, {v: c for v, c in pairs if v not in own})
+        for part in self.parts:
+            if isinstance(part, HostStep):
+                self.assembled.parts.append(part.eqn)
+            else:
+                self.assembled.parts.append(self._written(module, part))
+        self.llvm = str(module)
+
+    def _written(self, module: Module, segment: Segment) -> Call:
+        function = f"segment{len(self.assembled.functions)}"
+        written = write_segment(module, function, segment, host_target())
+        self.schedules += written.schedules
+        made = {v for s in segment.steps for v in s.writes}
+        return Call(
+            function,
+            segment.arguments[: segment.n_inputs],
+            segment.outputs,
+            segment.scratch + written.common,
+            written.workspace,
+            written.shared,
+            next((e for e in self.source.eqns if made & set(e.outvars)), None),
+        )
+
+    @property
+    def kernels(self) -> str:
+        """The text of all kernels."""
+        return "\n\n".join(str(s) for s in self.steps if not isinstance(s, HostStep))
+
+    @property
+    def plan(self) -> str:
+        """The text of the segments and host calls."""
+        return "\n".join(map(str, self.parts))
+
+    @property
+    def assembly(self) -> str:
+        """The machine's instructions, as text."""
+        return engine.assembly(self.llvm)
+
+    def cost_analysis(self) -> dict[str, float]:
+        """See `Lowered.cost_analysis`."""
+        native = [s for s in self.steps if not isinstance(s, HostStep)]
+        moved = [size_of(v) for s in native for v in {*s.reads, *s.writes}]
+        segments = [p for p in self.parts if isinstance(p, Segment)]
+        return {
+            "flops": float(sum(s.flops for s in native)),
+            "bytes accessed": float(sum(moved)),
+            "arena size": float(sum(p.scratch for p in segments)),
+            "kernels": float(len(native)),
+            "host calls": float(len(self.steps) - len(native)),
+        }
+
+    def report(self) -> str:
+        """See `Lowered.report`."""
+        lines = []
+        for part in self.parts:
+            if isinstance(part, HostStep):
+                lines.append(f"host: {part.eqn.primitive.name}, {why_host(part.eqn)}")
+            else:
+                lines.append(f"native: {len(part.steps)} kernels in one call")
+        return "\n".join(lines)
