@@ -46,9 +46,16 @@ DtypeLike: TypeAlias = Any  # what dtypes.canonical accepts; np.typing.DTypeLike
 _SCALARS = (bool, int, float, complex)
 
 
-def serve_methods_from(namespace: ModuleType) -> None:
-    """Take the functions behind methods and operators from `namespace`."""
+def serve_methods_from(
+    namespace: ModuleType, eager: Callable[[Callable[..., Any]], Callable[..., Any]]
+) -> None:
+    """Take the functions behind methods and operators from `namespace`.
+
+    eager: a decorator that makes calls with concrete arrays cheap. Operators are worth it.
+    """
     globals()["fnp"] = namespace
+    for name in _OPERATORS:
+        setattr(ConcreteArray, name, eager(getattr(Array, name)))
 
 
 def _binary(name: str) -> Callable[[Array, Any], Array]:
@@ -67,6 +74,12 @@ def _reflected(name: str) -> Callable[[Array, Any], Array]:
         return NotImplemented
 
     return method
+
+
+_ARITHMETIC = ("add", "sub", "mul", "truediv", "floordiv", "mod", "divmod", "pow", "matmul")
+_OF_BITS = ("and", "or", "xor", "lshift", "rshift")
+_OPERATORS = [f"__{prefix}{name}__" for prefix in ("", "r") for name in _ARITHMETIC + _OF_BITS]
+_OPERATORS += [f"__{n}__" for n in ("neg", "abs", "invert", "lt", "le", "gt", "ge", "eq", "ne")]
 
 
 def _in_place(name: str, instead: str) -> Callable[..., NoReturn]:

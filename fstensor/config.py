@@ -77,10 +77,12 @@ class Config:
         that it is a plain attribute.
     usual_bits: what operations ask first: default_dtype_bits while all threads use the settings of
         the process, look at no values, and have the CPU as their default device; else 0.
+    stamp: what calls of jitted functions ask: then a number, equal for equal settings; else None.
     """
 
     checking: bool
     usual_bits: int
+    stamp: int | None
 
     def __init__(self) -> None:
         self._values: dict[str, Any] = {
@@ -183,6 +185,7 @@ class Config:
             self.checking = everywhere or self._blocks_that_check > 0
             usual = not (self.checking or self._blocks)
             self.usual_bits = self._values["default_dtype_bits"] if usual else 0
+            self.stamp = self._version if usual else None
 
     @contextmanager
     def unusual(self) -> Iterator[None]:
@@ -206,11 +209,6 @@ class Config:
         finally:
             self._overrides.values = before
             self._note(-1, -checks)
-
-    @property
-    def stamp(self) -> int | None:
-        """Equal numbers mean equal settings. None within a block that overrides some."""
-        return None if self._overrides.values else self._version
 
     def tracing_key(self) -> tuple[Any, ...]:
         """The settings that change what tracing yields: part of every trace cache's key."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import ModuleType
 from typing import Any, final
 
 import numpy as np
 
+from fstensor.config import config
 from fstensor.errors import DeviceError
 
 
@@ -99,12 +100,13 @@ def default_is_cpu() -> bool:
 @contextmanager
 def default_device(device: str | Device) -> Iterator[None]:
     """Within the block, new arrays of this thread are made on `device`."""
-    before = _default.device
-    _default.device = canonical_device(device)
-    try:
-        yield
-    finally:
-        _default.device = before
+    chosen, before = canonical_device(device), _default.device
+    with nullcontext() if chosen is CPU and before is CPU else config.unusual():
+        _default.device = chosen
+        try:
+            yield
+        finally:
+            _default.device = before
 
 
 def is_cupy(buffer: object) -> bool:

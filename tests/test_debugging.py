@@ -9,6 +9,7 @@ import fstensor as fst
 import fstensor.numpy as fnp
 from fstensor import config, lax
 from fstensor.errors import NonFiniteError, OutOfBoundsError
+from fstensor.transforms.replay import RECORDED_AT
 from tests.tolerances import assert_close
 
 X = np.array([1.0, -2.0, 0.0], np.float32)
@@ -175,7 +176,8 @@ def test_functions_that_expect_nans_work():
 
 def test_replayed_functions_are_looked_into():
     x = fnp.array([1.0, np.inf])
-    assert np.isnan(fnp.var(x))  # recorded here
+    for _ in range(RECORDED_AT):
+        assert np.isnan(fnp.var(x))
     with fst.debug_nans():
         assert message(NonFiniteError, fnp.var, x).startswith("sub: ")
     assert np.isnan(fnp.var(x))

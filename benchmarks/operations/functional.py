@@ -233,6 +233,21 @@ def named(outputs: Any) -> dict[str, np.ndarray]:
     return {str(i): np.asarray(x) for i, x in enumerate(flat(outputs))}
 
 
+def adam_task(
+    lib: Library, f: Callable[..., tuple[Array, ...]], operands: Sequence[np.ndarray]
+) -> Task:
+    """Steps of the optimizer, which may write into what it is given, as in training."""
+    jitted = lib.root.jit(f, donate_argnums=(0, 2, 3))
+    p, g, mean, square = (lib.np.array(x) for x in operands)
+    state = [p, mean, square]
+
+    def call() -> None:
+        p, mean, square = state
+        state[:] = lib.root.block_until_ready(jitted(p, g, mean, square))
+
+    return Task(call, lambda: named(jitted(*(lib.np.array(x) for x in operands))))
+
+
 def prepare(contender: str, item: Item, operands: Sequence[np.ndarray]) -> Task:
     lib = functional(contender)
     f = function(lib, item)
@@ -240,6 +255,8 @@ def prepare(contender: str, item: Item, operands: Sequence[np.ndarray]) -> Task:
         if item.grads or item.function not in OF_NUMPY:
             raise Skip("not in NumPy")
         return Task(lambda: f(*operands), lambda: named(f(*operands)))
+    if item.function == "adam":
+        return adam_task(lib, f, operands)
     arrays = [lib.np.array(x) for x in operands]
     if contender == "jax":
         assert all(a.dtype == x.dtype for a, x in zip(arrays, operands, strict=True)), "needs x64"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from fstensor.compiler.kernels import can_merge, grouped
+from fstensor.compiler.kernels import can_merge, computed, grouped
 from fstensor.compiler.llvm.gemm import MatrixProduct
 from fstensor.compiler.steps import KernelStep, ProductStep
 from fstensor.compiler.values import Values
@@ -69,8 +69,10 @@ def product_step(values: Values, eqn: Eqn, epilogue: KernelStep) -> ProductStep:
     def stride(place: Affine, group: list[int]) -> int:
         return place.strides[group[-1]] if group else 0
 
+    dtype = computed(eqn.outvars[0].aval.dtype)
+    a_dtype, b_dtype = (v.aval.dtype for v in operands)
     product = MatrixProduct(
-        eqn.outvars[0].aval.dtype,
+        dtype,
         tuple(map(size, batches)),
         size(rows),
         size(columns),
@@ -81,6 +83,8 @@ def product_step(values: Values, eqn: Eqn, epilogue: KernelStep) -> ProductStep:
         tuple([stride(b, g) for g in batches]),
         stride(b, sums[0]),
         stride(b, columns),
+        None if a_dtype == dtype else a_dtype,
+        None if b_dtype == dtype else b_dtype,
     )
     all_groups = [*batches, rows, columns]
     kernel = grouped(epilogue.kernel, all_groups, len(all_groups))

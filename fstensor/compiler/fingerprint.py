@@ -6,13 +6,11 @@ import dataclasses
 import enum
 import functools
 import hashlib
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import fstensor
 from fstensor import dtypes
 from fstensor.core.aval import ShapedArray
 from fstensor.core.jaxpr import Atom, ClosedJaxpr, Literal, Var
@@ -33,16 +31,12 @@ def fingerprint(program: ClosedJaxpr) -> str:
 
 @functools.cache
 def _sources() -> str:
-    """What this version of the compiler is: its files, as a checkout may change them."""
-    folder = Path(fstensor.__file__).parent
-    found = [fstensor.__version__]
+    """The compiler's own files: another one may write other code for the same program."""
+    found = hashlib.sha256()
     for part in ("compiler", "core", "ops", "control"):
-        for path, _, files in sorted(os.walk(folder / part)):
-            for file in sorted(files):
-                if file.endswith(".py"):
-                    status = os.stat(os.path.join(path, file))
-                    found.append(f"{file} {status.st_size} {status.st_mtime_ns}")
-    return hashlib.sha256("\n".join(found).encode()).hexdigest()
+        for path in sorted((Path(__file__).parent.parent / part).rglob("*.py")):
+            found.update(path.read_bytes())
+    return found.hexdigest()
 
 
 def _program(closed: ClosedJaxpr) -> str:

@@ -17,14 +17,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import final
 
-from fstensor.compiler.attention import attention_step
+from fstensor.compiler.attention import attend
+from fstensor.compiler.attention_step import attention_step
+from fstensor.compiler.column_sums import join_column_sums
 from fstensor.compiler.contraction import product_step
 from fstensor.compiler.convolution import ConvStep, convolution_step
 from fstensor.compiler.domain import Domain, padded, stretched
 from fstensor.compiler.kinds import domain_of
 from fstensor.compiler.lowering import UNMADE, Lowering
-from fstensor.compiler.parts import control_step, parts_steps, scan_step, scatter_steps
 from fstensor.compiler.partial import in_parts
+from fstensor.compiler.parts import control_step, parts_steps, scan_step, scatter_steps
+from fstensor.compiler.picks import pick_elements
 from fstensor.compiler.rewrite import without_splits
 from fstensor.compiler.steps import HostStep, KernelStep, ProductStep, Step
 from fstensor.compiler.values import Values
@@ -43,7 +46,7 @@ def fuse(closed: ClosedJaxpr) -> list[Step]:
 
     A step's buffers lie in memory in row-major order, each as large as its value.
     """
-    return _Fusion(without_splits(closed.jaxpr)).steps()
+    return _Fusion(attend(pick_elements(without_splits(closed.jaxpr)))).steps()
 
 
 @final
@@ -81,6 +84,7 @@ class _Fusion:
         for eqn in jaxpr.eqns:
             if self.values.kind(eqn) not in UNMADE:
                 self._place(eqn)
+        self._join_neighbors()
 
     def _edges(self, eqn: Eqn) -> Iterator[_Edge]:
         """The values in memory, or of kernels, that an equation reads."""
@@ -133,6 +137,51 @@ class _Fusion:
             other = self.units[n]
             if self._can_join(other, unit):
                 unit = self._join(other, unit)
+
+    def _join_neighbors(self) -> None:
+        """Join kernels that run over the same elements and read the same; and those of scalars."""
+        readers: dict[Var | None, list[_Unit]] = {}
+        for unit in list(self.units.values()):
+            if unit.domain is None or unit.product or self._stands_alone(unit.eqns[0]):
+                continue
+            read = [e.value for e in unit.edges if self._unit_of(e.value) is not unit]
+            read += self._arguments(unit)
+            size = math.prod(unit.domain.shape)
+            keys = [v for v in read if math.prod(v.aval.shape) == size]
+            for key in dict.fromkeys(keys) if unit.domain.shape else [None]:
+                for other in readers.get(key, ()):
+                    if other.number in self.units and self._are_neighbors(other, unit):
+                        unit = self._join(other, unit)
+                readers.setdefault(key, []).append(unit)
+
+    def _arguments(self, unit: _Unit) -> list[Var]:
+        """The arguments of the program that a unit reads."""
+        found: list[Var] = []
+        todo = [a for e in unit.eqns for a in e.invars]
+        while todo:
+            a = todo.pop()
+            made_by = self.values.maker.get(a) if isinstance(a, Var) else None
+            if made_by is not None:
+                if self.values.kind(made_by) in UNMADE:
+                    todo += made_by.invars
+            elif isinstance(a, Var):
+                found.append(a)
+        return found
+
+    def _are_neighbors(self, first: _Unit, second: _Unit) -> bool:
+        """Whether two units, of which neither needs the other, are better one."""
+        if first is second or first.before >> second.number & 1:
+            return False
+        if not self._can_join(first, second):
+            return False
+        assert first.domain is not None
+        assert second.domain is not None
+        domain = first.domain.joined(second.domain)
+        assert domain is not None
+        # A map is slower where it runs along the columns that a reduction goes through.
+        rank = len(domain.shape)
+        trailing = domain.reduced == tuple(range(rank - len(domain.reduced), rank))
+        return first.domain == second.domain or trailing
 
     def _unit_of(self, v: Var) -> _Unit:
         return self.unit_of[id(self.values.maker[v])]
@@ -240,7 +289,8 @@ class _Fusion:
                 made.append(HostStep(unit.eqns[0]))
             else:
                 made += self._native(unit, wanted)
-        return made
+        results = {a for a in self.jaxpr.outvars if isinstance(a, Var)}
+        return join_column_sums(made, results)
 
     def _native(self, unit: _Unit, wanted: set[Var]) -> Sequence[Step]:
         kind = self.values.kind(unit.eqns[0])

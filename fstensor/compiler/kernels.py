@@ -69,10 +69,16 @@ class Instruction:
 @final
 @dataclass(frozen=True, slots=True)
 class Store:
-    """A value written to memory."""
+    """A value written to memory.
+
+    along: an outer axis that the place does not depend on, where what is written is combined by
+        `by`, one index after the other; then that axis must not be divided among threads.
+    """
 
     access: Access
     value: int
+    by: str = ""
+    along: int = -1
 
 
 @final
@@ -99,6 +105,10 @@ class Kernel:
         return ((1 << len(self.inner)) - 1) << len(self.outer)
 
     @property
+    def inner_axes(self) -> range:
+        return range(len(self.outer), len(self.sizes))
+
+    @property
     def stages(self) -> int:
         """How often the inner axes are run through, or 1."""
         return 1 + max((self.stage_of(s) for s in self.stores), default=0)
@@ -116,7 +126,7 @@ class Kernel:
         """Operations, roughly: for choosing how many threads."""
         rows = math.prod(self.outer)
         inside = math.prod(self.inner)
-        costs = [_COST.get(i.op, 1) for i in self.instructions]
+        costs = [COSTS.get(i.op, 1) for i in self.instructions]
         per = [
             inside if i.axes & self.inner_bits or i.op == "reduce" else 1 for i in self.instructions
         ]
@@ -151,6 +161,9 @@ class Kernel:
         for s in self.stores:
             value = self.instructions[s.value]
             assert computed(self.buffers[s.access.buffer]) == value.dtype, f"store of %{s.value}"
+            if s.by:
+                assert 0 < s.along < len(self.outer), f"store of %{s.value}: along i{s.along}"
+                assert not s.access.place.strides[s.along], f"store of %{s.value}: moves"
 
     def __str__(self) -> str:
         names = [f"i{a}" for a in range(len(self.sizes))]
@@ -169,11 +182,13 @@ class Kernel:
             stage = f"  ; stage {i.stage}" if i.stage else ""
             lines.append(f"  %{k}:{i.dtype} = {i.op}{detail}{' ' + args if args else ''}{stage}")
         for s in self.stores:
-            lines.append(f"  b{s.access.buffer}[{s.access.place}] = %{s.value}")
+            along = f" {s.by} along i{s.along}" if s.by else ""
+            lines.append(f"  b{s.access.buffer}[{s.access.place}] ={along} %{s.value}")
         return "\n".join(lines)
 
 
-_COST = {
+# What operations cost, in those that machines do at once.
+COSTS = {
     "load": 1,
     "constant": 0,
     "exp": 12,
@@ -183,7 +198,7 @@ _COST = {
     "cos": 20,
     "pow": 40,
 }
-_COST |= {"div": 6, "sqrt": 6, "logistic": 16, "erf": 20}
+COSTS |= {"div": 6, "sqrt": 6, "logistic": 16, "erf": 20}
 
 
 @final
@@ -302,8 +317,12 @@ class Recorder(IndexedOps[int]):
         """The result of the contraction whose epilogue this kernel is, at the present row."""
         return self._add("product", dtype, (), None, (1 << len(self.kernel.outer)) - 1, 0)
 
-    def store(self, access: Access, value: int) -> None:
-        self.kernel.stores.append(Store(access, value))
+    def again(self, i: Instruction, args: Sequence[int]) -> int:
+        """An instruction of another kernel, that reads no memory, of operands in this one."""
+        return self._of(i.op, i.dtype, *args, detail=i.detail)
+
+    def store(self, access: Access, value: int, by: str = "", along: int = -1) -> None:
+        self.kernel.stores.append(Store(access, value, by, along))
 
 
 def identity(op: str, dtype: Dtype) -> Any:
@@ -369,5 +388,7 @@ def grouped(kernel: Kernel, groups: Sequence[Sequence[int]], n_outer: int) -> Ke
         axes = sum(1 << k for k, g in enumerate(groups) if any(i.axes >> a & 1 for a in g))
         result.instructions.append(Instruction(i.op, i.dtype, i.args, detail, axes, i.stage))
     for s in kernel.stores:
-        result.stores.append(Store(Access(s.access.buffer, moved(s.access.place)), s.value))
+        access = Access(s.access.buffer, moved(s.access.place))
+        along = next((k for k, g in enumerate(groups) if s.along in g), -1)
+        result.stores.append(Store(access, s.value, s.by, along))
     return result

@@ -39,8 +39,9 @@ def kind_of(eqn: Eqn) -> str:
     "point": something for each element. "reduce", "scan": a combination along axes. "view":
     nothing, a rearrangement that others read in place. "iota": a function of the index. "indexed":
     elements found by their index. "product": of matrices. "convolution". "parts": a result written
-    part by part. "scatter": an array changed in places. "control": a loop or choice. "host": a call of `impl`. Later some become
-    "copy": a rearrangement that is made after all; and "inline": see `recomputed`.
+    part by part. "scatter": an array changed in places. "control": a loop or choice. "host": a call
+    of `impl`. Later some become "copy": a rearrangement that is made after all; and "inline": see
+    `recomputed`.
     """
     if isinstance(eqn.primitive, NativeControl):
         return "control"

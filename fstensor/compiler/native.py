@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Callable
-from typing import Any, final
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
 from fstensor.compiler import memory, recipe
+from fstensor.compiler.calls import Assembled, Call
 from fstensor.compiler.fingerprint import NoFingerprintError, fingerprint
 from fstensor.compiler.layout import ALIGNMENT
-from fstensor.compiler.llvm import engine
-from fstensor.compiler.llvm.program import data_offset
-from fstensor.compiler.pipeline import Assembled, Call, Pipeline
+from fstensor.compiler.llvm import engine, objects
 from fstensor.compiler.threads import BARRIER_BYTES, provide_barrier, team
 from fstensor.core.aval import ShapedArray
+from fstensor.core.donation import given_up
 from fstensor.core.jaxpr import ClosedJaxpr, Eqn, Jaxpr
 from fstensor.core.primitive import Primitive
+
+if TYPE_CHECKING:
+    from fstensor.compiler.pipeline import Pipeline
 
 
 @final
@@ -39,15 +42,20 @@ class NativeCall(Primitive):
     __eq__ = object.__eq__
     __hash__ = object.__hash__
 
-    def __init__(self, number: int, call: Call, code: engine.Compiled) -> None:
+    def __init__(
+        self, number: int, call: Call, code: engine.Compiled, program: ClosedJaxpr
+    ) -> None:
         self.number = number
         self.call = call
+        self._program = program
         self._code = code  # lives as long as its address is in use
         self._address = code.address(call.function)
         kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
         self._function = kind(self._address)
         self._outputs = [memory.maker(v.aval.shape, v.aval.dtype) for v in call.writes]
-        self._pointers = ctypes.c_void_p * (len(call.reads) + len(call.writes) + 2)
+        self._block = objects.block_of(len(call.reads) + len(call.writes) + 2)
+        self._are_plain = objects.plainness(len(call.reads))
+        self._reads_tuples = objects.tuples_are_known()
         self._barrier = np.zeros(BARRIER_BYTES + 128, np.uint8)
         start = self._barrier.__array_interface__["data"][0]
         self._barrier_address = -(-start // 128) * 128
@@ -61,33 +69,42 @@ class NativeCall(Primitive):
         return [v.aval for v in self.call.writes]
 
     def impl(self, xp: Any, *buffers: Any) -> Any:
-        for b in buffers:
-            flags = b.flags
-            if not (flags.c_contiguous and flags.aligned):
-                buffers = tuple([_plain(b) for b in buffers])
-                break
-        outputs = [make() for make in self._outputs]
+        if not self._are_plain(buffers):
+            buffers = tuple([_plain(b) for b in buffers])
+        outputs = self._taken(buffers) if given_up else [make() for make in self._outputs]
         if self.call.shared:
             runners = team()
-            scratch = self._scratch_for(runners.size)
-            pointers = self._pointers(
-                *map(id, buffers), *map(id, outputs), id(scratch), self._barrier_address
-            )
-            runners.run(self._address, ctypes.addressof(pointers))
+            arguments = (*buffers, *outputs, self._scratch_for(runners.size))
+            block = self._block(arguments)
+            block[-1] = self._barrier_address
+            runners.run(self._address, ctypes.addressof(block))
         else:
-            scratch = self._scratch_for(1)
-            self._function(
-                self._pointers(*map(id, buffers), *map(id, outputs), id(scratch), 0), 0, 1
-            )
+            arguments = (*buffers, *outputs, self._scratch_for(1), None)  # no barrier
+            # Their addresses are read where the tuple has them, if that is known.
+            place = id(arguments) + objects.ITEMS if self._reads_tuples else self._block(arguments)
+            self._function(place, 0, 1)
         return outputs
+
+    def _taken(self, buffers: Sequence[Any]) -> list[Any]:
+        """Memory for the results: that of arguments which are given up, where it can be."""
+        program = self._program
+        taken = {k: i for k, i in self.call.takes if given_up.get(id(buffers[i])) is program}
+        return [buffers[taken[k]] if k in taken else make() for k, make in enumerate(self._outputs)]
 
     def _scratch_for(self, threads: int) -> Any:
         """Memory for the values inside, and what each thread needs for itself."""
         make = self._scratch_makers.get(threads)
         if make is None:
-            size = self.call.scratch + 2 * ALIGNMENT + self.call.workspace * threads
-            make = self._scratch_makers[threads] = memory.maker((size,), np.dtype(np.uint8))
+            size = self.call.scratch + self.call.workspace * threads
+            make = memory.maker((size + 2 * ALIGNMENT,), np.dtype(np.uint8))
+            if not size:
+                make = functools.partial(_same, make())
+            self._scratch_makers[threads] = make
         return make()
+
+
+def _same(x: Any) -> Any:
+    return x
 
 
 def _plain(x: Any) -> Any:
@@ -99,12 +116,14 @@ def _plain(x: Any) -> Any:
 class Native:
     """A program compiled for this machine.
 
-    source: the simplified program. result: the program in which native calls stand for most of the
-    equations. is_whole: whether they stand for all.
+    source: the simplified program. donated: which of its inputs callers may give up. result: the
+    program in which native calls stand for most of the equations. is_whole: whether they stand for
+    all.
     """
 
-    def __init__(self, source: ClosedJaxpr) -> None:
+    def __init__(self, source: ClosedJaxpr, donated: tuple[int, ...] = ()) -> None:
         self.source = source
+        self._donated = donated
         assembled, code = self._found() or self._made()
         self.is_whole = len(assembled.functions) == len(assembled.parts)
         eqns: list[Eqn] = []
@@ -114,7 +133,7 @@ class Native:
                 continue
             assert code is not None
             info = part.origin and part.origin.source_info
-            eqns.append(Eqn(NativeCall(n, part, code), part.reads, part.writes, info))
+            eqns.append(Eqn(NativeCall(n, part, code, source), part.reads, part.writes, info))
         j = source.jaxpr
         constvars = [*j.constvars, *assembled.constants]
         changed = Jaxpr(constvars, j.invars, assembled.outputs, eqns, j.debug_info)
@@ -123,7 +142,9 @@ class Native:
     @functools.cached_property
     def pipeline(self) -> Pipeline:
         """The stages on the way. Where the code was found on disk, they are gone through now."""
-        return Pipeline(self.source)
+        from fstensor.compiler.pipeline import Pipeline  # takes time that most calls do not need
+
+        return Pipeline(self.source, self._donated)
 
     @functools.cached_property
     def _key(self) -> str | None:
@@ -131,7 +152,8 @@ class Native:
         if engine.verifying():
             return None
         try:
-            return f"{fingerprint(self.source)}-{engine.digest(str(data_offset()))}"
+            rest = engine.digest(f"{objects.data_offset()} {self._donated}")
+            return f"{fingerprint(self.source)}-{rest}"
         except NoFingerprintError:
             return None
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeAlias, final
+from collections.abc import Sequence
+from typing import final
 
-from fstensor.array import Array
 from fstensor.compiler.barriers import drop_barriers, free_numbers
+from fstensor.compiler.calls import Assembled, Call
+from fstensor.compiler.donation import allow_donations
 from fstensor.compiler.fuse import fuse
 from fstensor.compiler.kinds import why_host
 from fstensor.compiler.layout import size_of
@@ -18,57 +19,19 @@ from fstensor.compiler.nesting import nest
 from fstensor.compiler.plan import Segment, plan
 from fstensor.compiler.schedule import Schedule
 from fstensor.compiler.steps import HostStep, kernel_steps
-from fstensor.core.jaxpr import Atom, ClosedJaxpr, Eqn, Var
-
-
-@final
-@dataclass(frozen=True)
-class Call:
-    """A native call: one function for the kernels of a segment.
-
-    reads, writes: the values that it is handed as arrays. scratch: bytes of memory that it needs;
-    workspace: further ones for each thread. shared: whether several threads have something to do.
-    origin: the equation that stands for it in messages.
-    """
-
-    function: str
-    reads: list[Var]
-    writes: list[Var]
-    scratch: int
-    workspace: int
-    shared: bool
-    origin: Eqn | None
-
-
-Part: TypeAlias = Call | Eqn  # an equation is run by its primitive's `impl`
-
-
-@final
-@dataclass(frozen=True)
-class Assembled:
-    """What is to be run, in order, and the outputs then.
-
-    constants: the values of variables that the program does not have itself.
-    """
-
-    parts: list[Part]
-    outputs: list[Atom]
-    constants: dict[Var, Array]
-
-    @property
-    def functions(self) -> list[str]:
-        return [p.function for p in self.parts if isinstance(p, Call)]
+from fstensor.core.jaxpr import ClosedJaxpr, Var
 
 
 @final
 class Pipeline:
     """The stages of a simplified program.
 
+    donated: which of its inputs the caller may give up.
     source: the program, its loops and choices nested. steps: what fusion made of it. parts: the
     steps in segments. llvm: the text of the module. assembled: how its functions are called.
     """
 
-    def __init__(self, program: ClosedJaxpr) -> None:
+    def __init__(self, program: ClosedJaxpr, donated: Sequence[int] = ()) -> None:
         source = self.source = nest(free_numbers(program))
         self.steps, same = drop_barriers(fuse(source))
         outputs = [same.get(a, a) if isinstance(a, Var) else a for a in source.jaxpr.outvars]
@@ -76,6 +39,8 @@ class Pipeline:
             for step in kernel_steps(self.steps):
                 step.kernel.check()
         self.parts = plan(self.steps, {a for a in outputs if isinstance(a, Var)})
+        given = [source.jaxpr.invars[i] for i in donated]
+        allow_donations(self.parts, given, {a for a in outputs if isinstance(a, Var)})
         self.schedules: list[Schedule] = []
         module = Module()
         own = set(program.jaxpr.constvars)
@@ -86,7 +51,7 @@ class Pipeline:
                 self.assembled.parts.append(part.eqn)
             else:
                 self.assembled.parts.append(self._written(module, part))
-        self.llvm = str(module)
+        self.llvm: str = str(module)
 
     def _written(self, module: Module, segment: Segment) -> Call:
         function = f"segment{len(self.assembled.functions)}"
@@ -100,6 +65,10 @@ class Pipeline:
             segment.scratch + written.common,
             written.workspace,
             written.shared,
+            [
+                (segment.outputs.index(w), segment.arguments.index(old))
+                for w, old in segment.may_take.items()
+            ],
             next((e for e in self.source.eqns if made & set(e.outvars)), None),
         )
 

@@ -36,7 +36,7 @@ class Segment:
     arguments: the values that are passed as arrays: those read, then those made for others.
     n_inputs: how many are read. places: where in the scratch memory the other values lie; rooms:
     where the steps of these numbers have some for themselves. same_place: the arguments that are
-    written where another one was read.
+    written where another one was read; may_take: those of which that is decided at each call.
     """
 
     steps: list[NativeStep]
@@ -45,6 +45,7 @@ class Segment:
     places: dict[Var, int] = field(default_factory=dict)
     rooms: dict[int, int] = field(default_factory=dict)
     same_place: dict[Var, Var] = field(default_factory=dict)
+    may_take: dict[Var, Var] = field(default_factory=dict)
     scratch: int = 0
 
     @property
@@ -71,7 +72,9 @@ class Segment:
 
     def _where(self, v: Var) -> str:
         kind, place = self.location(v)
-        return f"{v.aval.short()} {'at ' if kind == 'scratch' else '#'}{place}"
+        old = self.may_take.get(v)
+        instead = "" if old is None else f" or #{self.location(old)[1]}"
+        return f"{v.aval.short()} {'at ' if kind == 'scratch' else '#'}{place}{instead}"
 
 
 def plan(steps: Sequence[Step], outputs: set[Var]) -> list[Segment | HostStep]:
@@ -86,7 +89,7 @@ def plan(steps: Sequence[Step], outputs: set[Var]) -> list[Segment | HostStep]:
             parts.append(Segment([step]))
     readers: dict[Var, set[int]] = {}
     for n, part in enumerate(parts):
-        for v in _read_by(part):
+        for v in read_by(part):
             readers.setdefault(v, set()).add(n)
     for n, part in enumerate(parts):
         if isinstance(part, Segment):
@@ -114,7 +117,8 @@ def plan_inside(
     return segment
 
 
-def _read_by(part: Segment | HostStep) -> list[Var]:
+def read_by(part: Segment | HostStep) -> list[Var]:
+    """The values that a segment, or a call of the host, takes from memory."""
     return part.reads if isinstance(part, HostStep) else [v for s in part.steps for v in s.reads]
 
 
@@ -137,11 +141,11 @@ def _lay_out(segment: Segment, inside: set[Var], heirs: Mapping[Var, Var]) -> No
             if w not in inside:
                 old = heirs.get(w)
                 if old is not None and (
-                    last.get(old, -1) < n or (last[old] == n and _may_take_over(step, old, w))
+                    last.get(old, -1) < n or (last[old] == n and may_take_over(step, old, w))
                 ):
                     segment.same_place[w] = old
                 continue
-            heir = next((v for v in dying if _may_take_over(step, v, w)), None)
+            heir = next((v for v in dying if may_take_over(step, v, w)), None)
             if heir is not None:
                 dying.remove(heir)
                 live[w] = live.pop(heir)
@@ -156,7 +160,7 @@ def _lay_out(segment: Segment, inside: set[Var], heirs: Mapping[Var, Var]) -> No
             del live[v]
 
 
-def _may_take_over(step: NativeStep, old: Var, new: Var) -> bool:
+def may_take_over(step: NativeStep, old: Var, new: Var) -> bool:
     """Whether a kernel can write `new` over `old`: it reads each element where it then writes."""
     if isinstance(step, (LoopStep, ChoiceStep)):
         return step.may_take_over(old, new)

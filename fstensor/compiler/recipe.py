@@ -13,7 +13,7 @@ import json
 from typing import Any, final
 
 from fstensor import dtypes
-from fstensor.compiler.pipeline import Assembled, Call, Part
+from fstensor.compiler.calls import Assembled, Call, Part
 from fstensor.core.aval import ShapedArray
 from fstensor.core.jaxpr import Atom, ClosedJaxpr, Eqn, Literal, Var
 
@@ -71,6 +71,7 @@ class _Writer:
             part.scratch,
             part.workspace,
             part.shared,
+            part.takes,
             self.maker.get(origin[0]) if origin else None,
         ]
 
@@ -103,7 +104,7 @@ def _assembled(source: ClosedJaxpr, found: dict[str, Any]) -> Assembled:
             operands = atoms(rest[0], list(eqn.invars))
             parts.append(Eqn(eqn.primitive, operands, eqn.outvars, eqn.source_info))
         else:
-            reads, writes, scratch, workspace, shared, origin = rest
+            reads, writes, scratch, workspace, shared, takes, origin = rest
             parts.append(
                 Call(
                     first,
@@ -112,6 +113,7 @@ def _assembled(source: ClosedJaxpr, found: dict[str, Any]) -> Assembled:
                     scratch,
                     workspace,
                     shared,
+                    [(k, i) for k, i in takes],
                     None if origin is None else source.eqns[origin],
                 )
             )

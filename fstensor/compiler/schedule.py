@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import final
 
-from fstensor.compiler.kernels import LOADS, Instruction, Kernel, merged
+from fstensor.compiler.kernels import LOADS, Access, Instruction, Kernel, merged
+from fstensor.compiler.saving import kept_values
+from fstensor.core.affine import Affine
+
+# Kernels that touch more bytes than this leave nothing in the caches that is worth its place; and
+# the least that are worth a way past them.
+_LARGEST_CACHE = 12 << 20
+_LEAST_STREAMED = 1 << 20
 
 
 @final
@@ -16,17 +24,32 @@ class Schedule:
 
     lane: the axis that vectors lie along, the last outer or the last inner one; -1 when there is no
         axis at all. lanes: how many elements a vector has. unroll: how many vectors a round takes.
+    streamed: the buffers that are written past the caches; streamed_place: what place in them is
+        a multiple of vectors where whole ones begin, None for places that all are. kept: see
+        `kept_values`.
     """
 
     kernel: Kernel
     lane: int
     lanes: int
     unroll: int
+    streamed: frozenset[int] = frozenset()
+    streamed_place: Affine | None = None
+    kept: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def across_rows(self) -> bool:
         """Whether the lanes of a vector are different rows."""
         return 0 <= self.lane < len(self.kernel.outer)
+
+    @property
+    def kept_elements(self) -> int:
+        """How many elements there are of a value that is kept, for one row or vectors of rows."""
+        inner = self.kernel.inner
+        if self.across_rows:
+            return math.prod(inner) * self.lanes * self.unroll
+        # Where vectors begin elsewhere in a later stage, the last one goes further.
+        return math.prod(inner[:-1]) * -(-inner[-1] // self.lanes) * self.lanes + self.lanes
 
     @property
     def shared(self) -> int:
@@ -58,7 +81,10 @@ def scheduled(kernel: Kernel, vector_bytes: int) -> Schedule:
     if kernel.sizes[at] <= lanes // 2:
         lanes = 1 << max(0, kernel.sizes[at] - 1).bit_length()
     rounds = math.ceil(kernel.sizes[at] / lanes)
-    return Schedule(kernel, at, lanes, min(_unroll(kernel), 1 << (rounds.bit_length() - 1)))
+    unroll = min(_unroll(kernel), 1 << (rounds.bit_length() - 1))
+    found = Schedule(kernel, at, lanes, unroll, *_streamed(kernel, at, lanes, vector_bytes))
+    kept = kept_values(kernel, at, found.kept_elements) if kernel.inner else {}
+    return replace(found, kept=kept)
 
 
 def _lane(kernel: Kernel, outer: list[int], inner: list[int]) -> int | None:
@@ -106,7 +132,53 @@ def _element_size(kernel: Kernel, lane: int) -> int:
 def _unroll(kernel: Kernel) -> int:
     """More for short bodies, whose rounds would otherwise wait for each other."""
     steps = sum(i.op not in ("constant", *LOADS) for i in kernel.instructions)
-    long = any(i.op in ("div", "exp", "log", "tanh", "sin", "pow") for i in kernel.instructions)
     if any(i.op == "reduce" for i in kernel.instructions):
         return 4 if steps <= 12 else 2
-    return 4 if steps <= 4 else 2 if steps <= 12 and not long else 1
+    return 4 if steps <= 4 else 2 if steps <= 16 else 1
+
+
+def _streamed(
+    kernel: Kernel, lane: int, lanes: int, vector_bytes: int
+) -> tuple[frozenset[int], Affine | None]:
+    """The buffers that are written in whole vectors, by a kernel that no cache has room for.
+
+    What is written through the caches is read first, line by line: a third of the traffic of a
+    copy. And what is read next has to give way to it. See `Schedule`.
+    """
+    reached = {
+        i.detail.buffer: bytes_touched(kernel, i.detail)
+        for i in kernel.instructions
+        if i.op == "load"
+    }
+    reached |= {s.access.buffer: bytes_touched(kernel, s.access) for s in kernel.stores}
+    if sum(reached.values()) < _LARGEST_CACHE:
+        return frozenset(), None
+    other = {i.detail.buffer for i in kernel.instructions if i.op in LOADS}
+    places: dict[int, Affine] = {}
+    for s in kernel.stores:
+        b, place = s.access.buffer, s.access.place
+        whole = lanes * kernel.buffers[b].itemsize == vector_bytes and place.strides[lane] == 1
+        if s.by or not whole or b in places or reached[b] < _LEAST_STREAMED:
+            other.add(b)
+        places[b] = place
+
+    def shift(place: Affine) -> tuple[int, ...]:
+        """What two places have in common where they are multiples of vectors together."""
+        others = place.strides[:lane] + place.strides[lane + 1 :]
+        return tuple([n % lanes for n in (place.constant, *others)])
+
+    found = {b: p for b, p in places.items() if b not in other}
+    # Threads begin anywhere along the first axis; and short rows have few whole vectors.
+    movable = lane > 0 and kernel.sizes[lane] >= 8 * lanes
+    found = {b: p for b, p in found.items() if movable or not any(shift(p))}
+    if not found:
+        return frozenset(), None
+    place = next(iter(found.values()))
+    alike = frozenset([b for b, p in found.items() if shift(p) == shift(place)])
+    return alike, place if any(shift(place)) else None
+
+
+def bytes_touched(kernel: Kernel, access: Access) -> int:
+    """How much of a buffer is touched."""
+    sizes = [n for n, s in zip(kernel.sizes, access.place.strides, strict=True) if s]
+    return math.prod(sizes) * kernel.buffers[access.buffer].itemsize

@@ -8,7 +8,12 @@ from fstensor.compiler.cse import share_equal
 from fstensor.compiler.fills import take_numbers
 from fstensor.compiler.fold import fold_constants
 from fstensor.compiler.identities import drop_identities
-from fstensor.compiler.products import exchange_operands, multiply_elements
+from fstensor.compiler.products import (
+    exchange_operands,
+    multiply_elements,
+    multiply_places,
+    split_sums,
+)
 from fstensor.core.inline import inline_calls
 from fstensor.core.jaxpr import ClosedJaxpr, dce
 
@@ -22,6 +27,8 @@ PASSES: tuple[Callable[[ClosedJaxpr], ClosedJaxpr], ...] = (
     inline_calls,
     drop_dead,
     multiply_elements,
+    multiply_places,
+    split_sums,
     fold_constants,
     take_numbers,
     drop_identities,

@@ -259,8 +259,8 @@ def primitive(name: str) -> Callable[[type[P]], type[P]]:
         else:
             # All instances would be equal, so there is one, compared and hashed by identity.
             cls = dataclasses.dataclass(frozen=True, repr=False, eq=False, init=False)(cls)
-            cls.__eq__ = object.__eq__  # type: ignore[assignment]  # on purpose, as are these
-            cls.__hash__ = object.__hash__  # type: ignore[assignment]
+            cls.__eq__ = object.__eq__  # type: ignore[method-assign]  # on purpose
+            cls.__hash__ = object.__hash__  # type: ignore[method-assign]
             cls.__new__ = staticmethod(functools.cache(object.__new__))  # type: ignore[assignment]
         cls.name = name
         registry[name] = cls

@@ -168,7 +168,7 @@ def _check_slope(y: Any, slope: Any) -> None:
 
 
 def _where(condition: Array, x: ArrayLike, y: ArrayLike) -> Array:
-    return cast(Array, fnp.where(condition, x, y))
+    return fnp.where(condition, x, y)
 
 
 class _State(NamedTuple):

@@ -433,6 +433,7 @@ from fstensor.numpy.windows import (
     i0,
     kaiser,
 )
+from fstensor.transforms.replay import replayed as _replayed
 
 # Constants and names of NumPy that are used as they are.
 pi, e, euler_gamma, inf, nan, newaxis = (
@@ -832,4 +833,4 @@ __all__ = [
     "zeros_like",
 ]
 
-_array.serve_methods_from(sys.modules[__name__])
+_array.serve_methods_from(sys.modules[__name__], _replayed)

@@ -10,8 +10,6 @@ import numpy as np
 
 from fstensor import dtypes, lax
 from fstensor.array import Array, ArrayLike, ConcreteArray
-from fstensor.core.state import state
-from fstensor.core.trace import EVAL
 from fstensor.errors import DtypeError, OptionError
 from fstensor.numpy.promote import (
     cast,
@@ -31,10 +29,12 @@ from fstensor.numpy.promote import (
     select,
 )
 from fstensor.ops import division
+from fstensor.transforms.replay import replayed, takes_no_derivative
 
 # Sums and products
 
 
+@replayed
 def add(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Elementwise sum, x + y. Of bools: logical or.
 
@@ -43,6 +43,7 @@ def add(x: ArrayLike, y: ArrayLike, /) -> Array:
     return lax.add(*promote("add", x, y))
 
 
+@replayed
 def subtract(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Elementwise difference, x - y. Shapes broadcast, dtypes promote.
 
@@ -51,6 +52,7 @@ def subtract(x: ArrayLike, y: ArrayLike, /) -> Array:
     return lax.sub(*promote("subtract", x, y))
 
 
+@replayed
 def multiply(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Elementwise product, x y. Of bools: logical and.
 
@@ -59,6 +61,7 @@ def multiply(x: ArrayLike, y: ArrayLike, /) -> Array:
     return lax.mul(*promote("multiply", x, y))
 
 
+@replayed
 def negative(x: ArrayLike, /) -> Array:
     """Elementwise -x. Raises: DtypeError for bools; use logical_not."""
     return lax.neg(operand(x, "negative"))
@@ -72,6 +75,7 @@ def positive(x: ArrayLike, /) -> Array:
     return x
 
 
+@replayed
 def abs(x: ArrayLike, /) -> Array:
     """Elementwise absolute value; the modulus, real, of complex numbers. Its slope at 0 is 1."""
     x = owned(x, "abs")
@@ -83,16 +87,19 @@ def abs(x: ArrayLike, /) -> Array:
 absolute = abs
 
 
+@replayed
 def fabs(x: ArrayLike, /) -> Array:
     """Elementwise absolute value, of real numbers, as a float."""
     return lax.abs(_real("fabs", inexact("fabs", x)))
 
 
+@replayed
 def sign(x: ArrayLike, /) -> Array:
     """Elementwise sign: -1, 0 or 1; z / |z| for complex numbers; NaN stays."""
     return lax.sign(operand(x, "sign"))
 
 
+@replayed
 def square(x: ArrayLike, /) -> Array:
     """Elementwise x²."""
     return lax.square(numeric("square", x))
@@ -101,6 +108,7 @@ def square(x: ArrayLike, /) -> Array:
 # Quotients
 
 
+@replayed
 def true_divide(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Elementwise quotient, x / y; of integers too as a float. Shapes broadcast."""
     return lax.div(*promote_inexact("divide", x, y))
@@ -109,6 +117,7 @@ def true_divide(x: ArrayLike, y: ArrayLike, /) -> Array:
 divide = true_divide
 
 
+@replayed
 def floor_divide(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Elementwise quotient, rounded down. Of integers by zero: 0, as in NumPy.
 
@@ -117,6 +126,7 @@ def floor_divide(x: ArrayLike, y: ArrayLike, /) -> Array:
     return division.floor_divide(*_promote_numeric("floor_divide", x, y))
 
 
+@replayed
 def remainder(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Elementwise remainder, with the sign of y. Of integers by zero: 0, as in NumPy.
 
@@ -133,6 +143,7 @@ def divmod(x: ArrayLike, y: ArrayLike, /) -> tuple[Array, Array]:
     return floor_divide(x, y), remainder(x, y)
 
 
+@replayed
 def fmod(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Elementwise remainder, with the sign of x. Of integers by zero: 0, as in NumPy.
 
@@ -144,6 +155,7 @@ def fmod(x: ArrayLike, y: ArrayLike, /) -> Array:
     return lax.rem(_real("fmod", x), y)
 
 
+@replayed
 def reciprocal(x: ArrayLike, /) -> Array:
     """Elementwise 1 / x, as a float."""
     return lax.reciprocal(inexact("reciprocal", x))
@@ -171,6 +183,7 @@ def _unless_zero(y: Array, value: Array, instead: Array) -> Array:
 # Powers
 
 
+@replayed
 def power(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Elementwise power, x to the y.
 
@@ -226,6 +239,7 @@ def _integer_power(x: Array, y: Array) -> Array:
     return select(whole, result, zero)
 
 
+@replayed
 def float_power(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Elementwise power of floats, x to the y; integers become floats."""
     return lax.pow(*promote_inexact("float_power", x, y))
@@ -234,18 +248,21 @@ def float_power(x: ArrayLike, y: ArrayLike, /) -> Array:
 # Rounding
 
 
+@replayed
 def floor(x: ArrayLike, /) -> Array:
     """Elementwise largest integer not above x, in the dtype of x."""
     x = owned(x, "floor")
     return x if not dtypes.is_inexact(x.dtype) else lax.floor(x)
 
 
+@replayed
 def ceil(x: ArrayLike, /) -> Array:
     """Elementwise smallest integer not below x, in the dtype of x."""
     x = owned(x, "ceil")
     return x if not dtypes.is_inexact(x.dtype) else lax.ceil(x)
 
 
+@replayed
 def trunc(x: ArrayLike, /) -> Array:
     """Elementwise nearest integer towards zero, in the dtype of x."""
     x = owned(x, "trunc")
@@ -254,6 +271,7 @@ def trunc(x: ArrayLike, /) -> Array:
     return select(lax.lt(_real("trunc", x), constant(0, x)), lax.ceil(x), lax.floor(x))
 
 
+@replayed
 def rint(x: ArrayLike, /) -> Array:
     """Elementwise nearest integer, halves to even, as a float or complex."""
     x = inexact("rint", x)
@@ -262,6 +280,7 @@ def rint(x: ArrayLike, /) -> Array:
     return lax.round(x, lax.RoundingMethod.TO_NEAREST_EVEN)
 
 
+@replayed
 def round(a: ArrayLike, decimals: int = 0, out: None = None) -> Array:
     """Elementwise rounding to `decimals` places, halves to even; negative places are tens."""
     refuse_out("round", out)
@@ -289,6 +308,7 @@ around = round
 # Extrema
 
 
+@replayed
 def maximum(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Elementwise maximum; NaN where either is. At a tie each operand has half the slope.
 
@@ -297,17 +317,20 @@ def maximum(x: ArrayLike, y: ArrayLike, /) -> Array:
     return lax.max(*promote("maximum", x, y))
 
 
+@replayed
 def minimum(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Elementwise minimum; NaN where either is. Ties and complex numbers as in `maximum`."""
     return lax.min(*promote("minimum", x, y))
 
 
+@replayed
 def fmax(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Elementwise maximum; a NaN gives way to the other operand."""
     x, y = promote("fmax", x, y)
     return select(lax.bitwise_or(lax.gt(x, y), lax.ne(y, y)), x, y)
 
 
+@replayed
 def fmin(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Elementwise minimum; a NaN gives way to the other operand."""
     x, y = promote("fmin", x, y)
@@ -317,6 +340,7 @@ def fmin(x: ArrayLike, y: ArrayLike, /) -> Array:
 _NUMBERS = (int, float)
 
 
+@replayed
 def clip(arr: ArrayLike, /, min: ArrayLike | None = None, max: ArrayLike | None = None) -> Array:
     """Elementwise limitation to the interval from `min` to `max`; None is no limit.
 
@@ -325,7 +349,7 @@ def clip(arr: ArrayLike, /, min: ArrayLike | None = None, max: ArrayLike | None 
     """
     unlimited = min is None and max is None
     arr = _real("clip", owned(arr, "clip") if unlimited else operand(arr, "clip"))
-    if state.trace is EVAL and min.__class__ in _NUMBERS and max.__class__ in _NUMBERS:
+    if takes_no_derivative() and min.__class__ in _NUMBERS and max.__class__ in _NUMBERS:
         # Where no derivative is taken, clamp has the same values, and makes them in one pass.
         x, low = promote("clip", arr, min)
         x, high = promote("clip", x, max)
@@ -355,6 +379,7 @@ def imag(val: ArrayLike, /) -> Array:
     return repeated(constant(0, val), val.shape)
 
 
+@replayed
 def conj(x: ArrayLike, /) -> Array:
     """Elementwise complex conjugate; `x` itself when it is real."""
     x = owned(x, "conj")
@@ -364,6 +389,7 @@ def conj(x: ArrayLike, /) -> Array:
 conjugate = conj
 
 
+@replayed
 def angle(z: ArrayLike, deg: bool = False) -> Array:
     """Elementwise argument of complex numbers, in (-pi, pi]; in degrees if `deg`."""
     z = inexact("angle", z)
@@ -377,6 +403,7 @@ def angle(z: ArrayLike, deg: bool = False) -> Array:
 # Floats by their parts
 
 
+@replayed
 def copysign(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Elementwise |x| with the sign of y, also that of a zero or NaN."""
     x, y = promote_inexact("copysign", x, y)
@@ -384,6 +411,7 @@ def copysign(x: ArrayLike, y: ArrayLike, /) -> Array:
     return select(signbit(y), lax.neg(magnitude), magnitude)
 
 
+@replayed
 def signbit(x: ArrayLike, /) -> Array:
     """Elementwise: whether the sign bit is set, as for -0.0."""
     x = _real("signbit", operand(x, "signbit"))
@@ -395,6 +423,7 @@ def signbit(x: ArrayLike, /) -> Array:
     return lax.lt(bits, constant(0, bits))
 
 
+@replayed
 def heaviside(x: ArrayLike, h: ArrayLike, /) -> Array:
     """Elementwise step: 0 for x < 0, `h` at 0, 1 for x > 0; NaN stays."""
     x, h = promote_inexact("heaviside", x, h)
@@ -403,6 +432,7 @@ def heaviside(x: ArrayLike, h: ArrayLike, /) -> Array:
     return select(lax.ne(x, x), x, step)
 
 
+@replayed
 def nextafter(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Elementwise next float after x towards y."""
     return lax.nextafter(*promote_inexact("nextafter", x, y))

@@ -35,6 +35,7 @@ from fstensor.numpy.promote import (
     scalar,
 )
 from fstensor.ops.convert import DevicePut
+from fstensor.transforms.replay import replayed
 
 Shape = int | Sequence[int]
 DeviceLike = str | Device | None
@@ -207,6 +208,7 @@ def copy(a: ArrayLike, order: str | None = None) -> Array:
     return array(a)
 
 
+@replayed
 def astype(
     x: ArrayLike, dtype: DtypeLike, /, *, copy: bool = False, device: DeviceLike = None
 ) -> Array:

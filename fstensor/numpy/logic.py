@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import overload
 
 import numpy as np
 
@@ -33,34 +34,40 @@ _BOOL = np.dtype(bool)
 # Comparisons. Complex numbers are ordered by real part, then by imaginary part, as in NumPy.
 
 
+@replayed
 def equal(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Elementwise x = y. Shapes broadcast, dtypes promote; the result is bool."""
     return lax.eq(*promote("equal", x, y))
 
 
+@replayed
 def not_equal(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Elementwise x != y. Shapes broadcast, dtypes promote; the result is bool."""
     return lax.ne(*promote("not_equal", x, y))
 
 
+@replayed
 def less(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Elementwise x < y. Shapes broadcast, dtypes promote; the result is bool."""
     x, y = promote("less", x, y)
     return _lexical(lax.lt, x, y) if dtypes.is_complex(x.dtype) else lax.lt(x, y)
 
 
+@replayed
 def less_equal(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Elementwise x <= y. Shapes broadcast, dtypes promote; the result is bool."""
     x, y = promote("less_equal", x, y)
     return _lexical(lax.le, x, y) if dtypes.is_complex(x.dtype) else lax.le(x, y)
 
 
+@replayed
 def greater(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Elementwise x > y. Shapes broadcast, dtypes promote; the result is bool."""
     x, y = promote("greater", x, y)
     return _lexical(lax.gt, x, y) if dtypes.is_complex(x.dtype) else lax.gt(x, y)
 
 
+@replayed
 def greater_equal(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Elementwise x >= y. Shapes broadcast, dtypes promote; the result is bool."""
     x, y = promote("greater_equal", x, y)
@@ -109,21 +116,25 @@ def logical_not(x: ArrayLike, /) -> Array:
 # Bitwise functions
 
 
+@replayed
 def bitwise_and(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Bits set in both operands, elementwise. Dtypes: integers and bools."""
     return lax.bitwise_and(*promote("bitwise_and", x, y))
 
 
+@replayed
 def bitwise_or(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Bits set in either operand, elementwise. Dtypes: integers and bools."""
     return lax.bitwise_or(*promote("bitwise_or", x, y))
 
 
+@replayed
 def bitwise_xor(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Bits set in just one operand, elementwise. Dtypes: integers and bools."""
     return lax.bitwise_xor(*promote("bitwise_xor", x, y))
 
 
+@replayed
 def invert(x: ArrayLike, /) -> Array:
     """All bits flipped, elementwise; of bools: logical not."""
     return lax.bitwise_not(operand(x, "invert"))
@@ -132,12 +143,14 @@ def invert(x: ArrayLike, /) -> Array:
 bitwise_not = bitwise_invert = invert
 
 
+@replayed
 def left_shift(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Elementwise x times 2 to the y, without the bits that fall off. Dtypes: integers."""
     x, y = promote("left_shift", x, y)
     return lax.shift_left(numeric("left_shift", x), numeric("left_shift", y))
 
 
+@replayed
 def right_shift(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Elementwise x divided by 2 to the y, rounded down. Dtypes: integers."""
     x, y = promote("right_shift", x, y)
@@ -161,12 +174,14 @@ def bitwise_count(x: ArrayLike, /) -> Array:
 # Tests of values
 
 
+@replayed
 def isnan(x: ArrayLike, /) -> Array:
     """Elementwise: whether x is NaN, in either part of a complex number."""
     x = operand(x, "isnan")
     return lax.ne(x, x) if dtypes.is_inexact(x.dtype) else _everywhere(False, x)
 
 
+@replayed
 def isinf(x: ArrayLike, /) -> Array:
     """Elementwise: whether x is infinite, in either part of a complex number."""
     x = operand(x, "isinf")
@@ -177,6 +192,7 @@ def isinf(x: ArrayLike, /) -> Array:
     return lax.eq(lax.abs(x), constant(math.inf, x))
 
 
+@replayed
 def isfinite(x: ArrayLike, /) -> Array:
     """Elementwise: whether x is neither infinite nor NaN, in both parts of a complex number."""
     x = operand(x, "isfinite")
@@ -237,6 +253,7 @@ def _everywhere(value: bool, x: Array) -> Array:
     return repeated(scalar(value, _BOOL), x.shape)
 
 
+@replayed
 def isclose(
     a: ArrayLike,
     b: ArrayLike,
@@ -304,6 +321,16 @@ def _all(x: Array) -> Array:
 # Choices
 
 
+@overload
+def where(condition: ArrayLike, x: ArrayLike, y: ArrayLike, /) -> Array: ...
+@overload
+def where(
+    condition: ArrayLike,
+    /,
+    *,
+    size: int | None = ...,
+    fill_value: ArrayLike | tuple[ArrayLike, ...] | None = ...,
+) -> tuple[Array, ...]: ...
 @replayed
 def where(
     condition: ArrayLike,

@@ -49,7 +49,7 @@ def promote(what: str, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
         a = x.aval
         if isinstance(y, Array):
             b = y.aval
-            if a is b or a == b:
+            if a is b:
                 return x, y
         elif (y.__class__, a.dtype) in _JOINS:
             return x, _literal(y, a.dtype, a.weak_type)  # type: ignore[arg-type]  # a scalar
@@ -88,7 +88,7 @@ def promote_inexact(what: str, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array
     """Two operands of one float or complex dtype, and of one rank."""
     if isinstance(x, Array) and isinstance(y, Array):
         a, b = x.aval, y.aval
-        if (a is b or a == b) and dtypes.is_inexact(a.dtype):
+        if a is b and dtypes.is_inexact(a.dtype):
             return x, y
     dtype, weak = result_pair(what, (x, y))
     x, y = equal_ranks(_all_converted(what, (x, y), dtypes.to_inexact(dtype), weak))

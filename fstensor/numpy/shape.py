@@ -14,6 +14,7 @@ from fstensor import dtypes, lax
 from fstensor.array import Array, ArrayLike, Axis, normalize_axes, normalize_axis
 from fstensor.errors import ArgumentError, AxisError, OptionError, ShapeError
 from fstensor.numpy.promote import constant, operand, owned, repeated
+from fstensor.transforms.replay import replayed
 
 # What an array is
 
@@ -37,6 +38,7 @@ def size(a: ArrayLike, axis: Axis = None) -> int:
 # Reshaping
 
 
+@replayed
 def reshape(
     a: ArrayLike, shape: int | Sequence[int], order: str = "C", *, copy: bool | None = None
 ) -> Array:
@@ -80,6 +82,7 @@ def _reversed(x: Array) -> Array:
     return lax.transpose(x, range(x.ndim)[::-1])
 
 
+@replayed
 def ravel(a: ArrayLike, order: str = "C") -> Array:
     """All elements in one axis; `order` as in `reshape`."""
     return reshape(a, (-1,) if operand(a, "ravel").size else (0,), order)
@@ -88,6 +91,7 @@ def ravel(a: ArrayLike, order: str = "C") -> Array:
 # Reordering axes
 
 
+@replayed
 def transpose(a: ArrayLike, axes: Sequence[int] | None = None) -> Array:
     """Axes in opposite order, or axis i of the result from axis axes[i].
 
@@ -104,6 +108,7 @@ def permute_dims(a: ArrayLike, /, axes: tuple[int, ...]) -> Array:
     return transpose(a, axes)
 
 
+@replayed
 def matrix_transpose(x: ArrayLike, /) -> Array:
     """The last two axes exchanged. Raises: ShapeError below rank 2."""
     x = owned(x, "matrix_transpose")
@@ -112,6 +117,7 @@ def matrix_transpose(x: ArrayLike, /) -> Array:
     return swapaxes(x, -1, -2)
 
 
+@replayed
 def swapaxes(a: ArrayLike, axis1: int, axis2: int) -> Array:
     """Two axes exchanged."""
     x = owned(a, "swapaxes")
@@ -121,6 +127,7 @@ def swapaxes(a: ArrayLike, axis1: int, axis2: int) -> Array:
     return lax.transpose(x, order)
 
 
+@replayed
 def moveaxis(a: ArrayLike, source: int | Sequence[int], destination: int | Sequence[int]) -> Array:
     """Axes `source` moved to places `destination`, the others in order.
 
@@ -151,12 +158,14 @@ def rollaxis(a: ArrayLike, axis: int, start: int = 0) -> Array:
 # Adding and dropping axes
 
 
+@replayed
 def expand_dims(a: ArrayLike, axis: int | Sequence[int]) -> Array:
     """Axes of size 1 added at places `axis` of the result."""
     x = owned(a, "expand_dims")
     return lax.expand_dims(x, (axis,) if not isinstance(axis, Sequence) else axis)
 
 
+@replayed
 def squeeze(a: ArrayLike, axis: Axis = None) -> Array:
     """Without axes of size 1: all, or those of `axis`.
 
@@ -219,6 +228,7 @@ def broadcast_arrays(*args: ArrayLike) -> tuple[Array, ...]:
 # Reversing and turning
 
 
+@replayed
 def flip(m: ArrayLike, axis: Axis = None) -> Array:
     """Elements in opposite order along `axis`, all axes by default."""
     x = owned(m, "flip")

@@ -11,35 +11,42 @@ from fstensor import dtypes, lax
 from fstensor.array import Array, ArrayLike
 from fstensor.errors import DtypeError
 from fstensor.numpy.promote import constant, inexact, promote_inexact, select
+from fstensor.transforms.replay import replayed
 
 # Exponentials, logarithms, roots
 
 
+@replayed
 def exp(x: ArrayLike, /) -> Array:
     """Elementwise exponential function."""
     return lax.exp(inexact("exp", x))
 
 
+@replayed
 def exp2(x: ArrayLike, /) -> Array:
     """Elementwise 2 to the x."""
     return lax.exp2(inexact("exp2", x))
 
 
+@replayed
 def expm1(x: ArrayLike, /) -> Array:
     """Elementwise exp(x) - 1, exact near 0."""
     return lax.expm1(inexact("expm1", x))
 
 
+@replayed
 def log(x: ArrayLike, /) -> Array:
     """Elementwise natural logarithm; NaN for negative reals, -inf at 0."""
     return lax.log(inexact("log", x))
 
 
+@replayed
 def log2(x: ArrayLike, /) -> Array:
     """Elementwise logarithm to base 2."""
     return _log_to_base(2, inexact("log2", x))
 
 
+@replayed
 def log10(x: ArrayLike, /) -> Array:
     """Elementwise logarithm to base 10."""
     return _log_to_base(10, inexact("log10", x))
@@ -54,27 +61,32 @@ def _log_to_base(base: int, x: Array) -> Array:
     return lax.div(y, constant(math.log(base), y))
 
 
+@replayed
 def log1p(x: ArrayLike, /) -> Array:
     """Elementwise log(1 + x), exact near 0."""
     return lax.log1p(inexact("log1p", x))
 
 
+@replayed
 def sqrt(x: ArrayLike, /) -> Array:
     """Elementwise square root; NaN for negative reals."""
     return lax.sqrt(inexact("sqrt", x))
 
 
+@replayed
 def cbrt(x: ArrayLike, /) -> Array:
     """Elementwise real cube root."""
     return lax.cbrt(inexact("cbrt", x))
 
 
+@replayed
 def logaddexp(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Elementwise log(exp(x) + exp(y)), without overflow."""
     x, y = promote_inexact("logaddexp", x, y)
     return _logaddexp(x, y)
 
 
+@replayed
 def logaddexp2(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Elementwise log2(2^x + 2^y), without overflow."""
     x, y = promote_inexact("logaddexp2", x, y)
@@ -103,41 +115,49 @@ def _logaddexp(x: Array, y: Array) -> Array:
 # Trigonometric functions
 
 
+@replayed
 def sin(x: ArrayLike, /) -> Array:
     """Elementwise sine, of radians."""
     return lax.sin(inexact("sin", x))
 
 
+@replayed
 def cos(x: ArrayLike, /) -> Array:
     """Elementwise cosine, of radians."""
     return lax.cos(inexact("cos", x))
 
 
+@replayed
 def tan(x: ArrayLike, /) -> Array:
     """Elementwise tangent, of radians."""
     return lax.tan(inexact("tan", x))
 
 
+@replayed
 def arcsin(x: ArrayLike, /) -> Array:
     """Elementwise inverse sine, in [-pi/2, pi/2]."""
     return lax.asin(inexact("arcsin", x))
 
 
+@replayed
 def arccos(x: ArrayLike, /) -> Array:
     """Elementwise inverse cosine, in [0, pi]."""
     return lax.acos(inexact("arccos", x))
 
 
+@replayed
 def arctan(x: ArrayLike, /) -> Array:
     """Elementwise inverse tangent, in [-pi/2, pi/2]."""
     return lax.atan(inexact("arctan", x))
 
 
+@replayed
 def arctan2(y: ArrayLike, x: ArrayLike, /) -> Array:
     """Elementwise angle of the point (x, y), in (-pi, pi]."""
     return lax.atan2(*promote_inexact("arctan2", y, x))
 
 
+@replayed
 def hypot(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Elementwise sqrt(x² + y²), without overflow; inf when either operand is infinite.
 
@@ -160,6 +180,7 @@ def hypot(x: ArrayLike, y: ArrayLike, /) -> Array:
 _SINC_SERIES = [(-1) ** k / math.factorial(2 * k + 1) for k in range(8)]
 
 
+@replayed
 def sinc(x: ArrayLike, /) -> Array:
     """Elementwise sin(pi x) / (pi x), and 1 at 0.
 
@@ -176,12 +197,14 @@ def sinc(x: ArrayLike, /) -> Array:
     return select(small, series, lax.div(lax.sin(safe), safe))
 
 
+@replayed
 def deg2rad(x: ArrayLike, /) -> Array:
     """Elementwise degrees to radians."""
     x = inexact("deg2rad", x)
     return lax.mul(x, constant(math.pi / 180, x))
 
 
+@replayed
 def rad2deg(x: ArrayLike, /) -> Array:
     """Elementwise radians to degrees."""
     x = inexact("rad2deg", x)
@@ -191,31 +214,37 @@ def rad2deg(x: ArrayLike, /) -> Array:
 # Hyperbolic functions
 
 
+@replayed
 def sinh(x: ArrayLike, /) -> Array:
     """Elementwise hyperbolic sine."""
     return lax.sinh(inexact("sinh", x))
 
 
+@replayed
 def cosh(x: ArrayLike, /) -> Array:
     """Elementwise hyperbolic cosine."""
     return lax.cosh(inexact("cosh", x))
 
 
+@replayed
 def tanh(x: ArrayLike, /) -> Array:
     """Elementwise hyperbolic tangent."""
     return lax.tanh(inexact("tanh", x))
 
 
+@replayed
 def arcsinh(x: ArrayLike, /) -> Array:
     """Elementwise inverse hyperbolic sine."""
     return lax.asinh(inexact("arcsinh", x))
 
 
+@replayed
 def arccosh(x: ArrayLike, /) -> Array:
     """Elementwise inverse hyperbolic cosine, at least 0; NaN below 1."""
     return lax.acosh(inexact("arccosh", x))
 
 
+@replayed
 def arctanh(x: ArrayLike, /) -> Array:
     """Elementwise inverse hyperbolic tangent; NaN outside [-1, 1]."""
     return lax.atanh(inexact("arctanh", x))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, final
 
 import numpy as np
@@ -25,6 +25,8 @@ from fstensor.ops.shape import moveaxis, transpose
 Axes: TypeAlias = tuple[int, ...]
 # ((lhs contracting, rhs contracting), (lhs batch, rhs batch))
 DotDimensionNumbers: TypeAlias = tuple[tuple[Axes, Axes], tuple[Axes, Axes]]
+
+_OF_BLAS = {np.dtype(c) for c in "fdFD"}
 
 
 @final
@@ -80,6 +82,13 @@ class DotGeneral(Primitive):
         shape = [lhs.shape[i] for i in (*lhs_batch, *lhs_free)]
         shape += [rhs.shape[i] for i in rhs_free]
         return matmul(xp, left, right).astype(out_dtype, copy=False).reshape(shape)
+
+    def on_numpy(self, *avals: ShapedArray) -> Callable[..., Any]:
+        lhs, rhs = avals
+        plain = self.dimension_numbers == (((0,), (0,)), ((), ())) and lhs.ndim == rhs.ndim == 1
+        if plain and lhs.dtype in _OF_BLAS and self.preferred_element_type in (None, lhs.dtype):
+            return np.dot
+        return super().on_numpy(*avals)
 
     def jvp(self, primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Any, Any]:
         (lhs, rhs), (t_lhs, t_rhs) = primals, tangents

@@ -140,6 +140,12 @@ class Elementwise(PerElement):
             broadcast_shape(self.name, avals), result, weak and not dtypes.is_bool(result)
         )
 
+    def on_numpy(self, *avals: ShapedArray) -> Callable[..., Any]:
+        dtype = avals[0].dtype
+        if self.elementwise_ufunc and dtype.kind in "fc" and dtype.isbuiltin == 1:
+            return getattr(np, self.elementwise_ufunc)
+        return super().on_numpy(*avals)
+
     def tangent(self, i: int, t: Array, out: Array, *args: Value) -> Value:
         """The part of the output's tangent that comes from the tangent `t` of operand `i`."""
         raise self._missing("tangent", "differentiation")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeVar, final
@@ -78,6 +79,12 @@ class ReduceSum(Reduction):
 
     def impl(self, xp: Any, x: Any) -> Any:
         return x.sum(self.axes, wide_accumulator(x.dtype)).astype(x.dtype, copy=False)
+
+    def on_numpy(self, *avals: ShapedArray) -> Callable[..., Any]:
+        dtype = avals[0].dtype
+        if wide_accumulator(dtype) == dtype:
+            return functools.partial(np.add.reduce, axis=self.axes, dtype=dtype)
+        return super().on_numpy(*avals)
 
     def jvp(self, primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Any, Any]:
         return self.bind(*primals), self.bind(*tangents)

@@ -26,10 +26,10 @@ from fstensor.core.jaxpr import ClosedJaxpr
 from fstensor.core.primitive import ZERO, Linear, MappedAxis, Value, primitive
 from fstensor.core.state import state
 from fstensor.core.trace import EVAL, PartialTrace, Tracer
-from fstensor.device import current_default_device, default_is_cpu
+from fstensor.device import current_default_device
 from fstensor.errors import ArgumentError, OptionError, StaticArgumentError
 from fstensor.transforms.captures import Capture, Captures, check_captures
-from fstensor.transforms.dispatch import MISSED, call_known, remember
+from fstensor.transforms.dispatch import MISSED, KnownCall, call_known, lifted, remember
 from fstensor.transforms.explain import argument_name, explain_retrace
 from fstensor.transforms.jvp import instantiate, jvp_jaxpr
 from fstensor.transforms.linearize import split_jaxpr
@@ -37,6 +37,7 @@ from fstensor.transforms.make_jaxpr import aval_of
 from fstensor.transforms.programs import (
     ProgramPrimitive,
     check_inputs,
+    may_give_up,
     native_of,
     native_program_of,
     program_of,
@@ -182,11 +183,13 @@ class Jitted:
         self._signatures = self._shared_signatures()
         # Static arguments would have to be compared each time.
         is_plain = not static_argnums and not static_argnames
-        self._known = signatures_of(fun, "known calls") if is_plain else None
+        known = ("known calls", donate_argnums, donate_argnames)
+        self._known = signatures_of(fun, known) if is_plain else None
 
     def _shared_signatures(self) -> dict[Any, Traced]:
         """The table that all jits of the same function with the same options share."""
-        return signatures_of(self._fun, (self._static_argnums, self._static_argnames))
+        donated = (self._donate_argnums, self._donate_argnames) if self._donates else ()
+        return signatures_of(self._fun, (self._static_argnums, self._static_argnames, *donated))
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
@@ -199,12 +202,16 @@ class Jitted:
         try:
             result = call_known(self._known, args, kwargs) if self._known is not None else MISSED
             if result is not MISSED:
-                if self._donates:
-                    self._delete_donated(args, kwargs)
                 return result
             if config.disable_jit:
                 return self._fun(*args, **kwargs)
             leaves, traced = self._trace(args, kwargs)
+            if self._donates and self._known is not None and state.trace is EVAL:
+                # Known calls write into what is donated: so does the first one.
+                self._remember(args, kwargs, traced)
+                result = call_known(self._known, args, kwargs)
+                if result is not MISSED:
+                    return result
             if self._inline and state.trace is not EVAL:
                 outs = traced.call.jaxpr.as_function()(*traced.captured, *leaves)
             else:
@@ -252,11 +259,26 @@ class Jitted:
         """Have the next call like this one found at once, unless there is something to check."""
         if self._known is None or traced.captured or traced.ndarrays or finite.is_wanted():
             return
-        if runs_natively() and default_is_cpu():
-            closed = traced.call.jaxpr
-            function, whole = native_program_of(closed).on_cpu, native_of(closed).is_whole
-            out_avals, out_tree = closed.out_avals, traced.out_tree
-            remember(self._known, args, kwargs, function, whole, out_avals, out_tree)
+        closed = traced.call.jaxpr
+        leaves, in_tree = tree.flatten((args, kwargs))
+        avals = tuple([getattr(x, "aval", None) for x in lifted(leaves)[0]])
+        if config.stamp is None or avals != closed.in_avals or not runs_natively():
+            return
+        donated: list[int] = []
+        if self._donates:
+            donated = [i for i, on in enumerate(self._marks_of_donated(args, kwargs)) if on]
+        call = KnownCall(
+            config.stamp,
+            closed.in_avals,
+            native_program_of(closed).on_cpu,
+            native_of(closed).is_whole,
+            closed.out_avals,
+            traced.out_tree,
+            donated,
+            self._described,
+            native_of(closed).source,
+        )
+        remember(self._known, in_tree, call)
 
     def _trace(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], Traced]:
         """The dynamic leaves of a call, and its signature traced now or before."""
@@ -282,6 +304,8 @@ class Jitted:
             self._signatures[key] = traced
             if len(self._signatures) > _MOST_SIGNATURES:
                 self._signatures.pop(next(iter(self._signatures)), None)
+                if self._known is not None:
+                    self._known.clear()
         return leaves, traced
 
     def _trace_anew(
@@ -313,6 +337,9 @@ class Jitted:
             state.captures = enclosing
         if config.log_compiles:
             _log_compile(name, avals, closed, time.perf_counter() - start)
+        if self._donates:
+            marks = enumerate(self._marks_of_donated(args, kwargs), start=len(captured))
+            may_give_up(closed, [i for i, on in marks if on])
         ndarrays = captures.remaining()
         if enclosing is not None:
             enclosing.extend(ndarrays)
@@ -434,8 +461,9 @@ def jit(
     `fun` must be pure: it runs as Python only while it is traced, on tracers instead of values.
     static_argnums, static_argnames: arguments passed to `fun` as the Python values that they are;
         they must be hashable, and each new value is traced anew. Either is inferred from the other.
-    donate_argnums, donate_argnames: arguments that the caller gives up; their arrays are deleted by
-        the call, so that their memory can be reused.
+    donate_argnums, donate_argnames: arguments that the caller gives up: their arrays are deleted by
+        the call. Results of the same type are written into their memory where they are not read any
+        more; not where a NumPy view or another Array still holds it, which keeps its values.
     inline: record the equations of `fun`, not a call, when it is traced by another transform.
     Without `fun`: a decorator with these options.
     Raises: ArgumentError for arguments that are neither static nor trees of arrays, OptionError for

@@ -8,13 +8,14 @@ from __future__ import annotations
 import functools
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fstensor import device
 from fstensor.array import Array
+from fstensor.compiler import memory
 from fstensor.compiler.available import why_not
 from fstensor.compiler.numpy_executor import Program
 from fstensor.compiler.simplify import already_simple, simplify
@@ -91,13 +92,22 @@ def native_program_of(closed: ClosedJaxpr) -> Program:
     )
 
 
+def may_give_up(closed: ClosedJaxpr, inputs: Iterable[int]) -> None:
+    """Note, before it is compiled, which inputs of a program its caller may give up."""
+    closed.derive("donated", lambda: tuple(inputs))
+
+
+def donated_of(closed: ClosedJaxpr) -> tuple[int, ...]:
+    return closed.derive("donated", tuple[int, ...])
+
+
 def native_of(closed: ClosedJaxpr) -> Native:
     """The stages of a program's compilation for this machine's processor, made once."""
 
     def compile_natively() -> Native:
         from fstensor.compiler.native import Native  # loads LLVM
 
-        return Native(program_of(closed).source)
+        return Native(program_of(closed).source, donated_of(closed))
 
     return closed.derive("native", compile_natively)
 
@@ -145,6 +155,18 @@ def _compile_each(closed: ClosedJaxpr) -> None:
         if isinstance(eqn.primitive, ProgramPrimitive):
             for program in eqn.primitive.programs:
                 _compile_each(program)
+
+
+def maker_of(aval: ShapedArray) -> Callable[[], np.ndarray[Any, Any]]:
+    """A function that gives arrays of this type in memory that is used again and again."""
+    return memory.maker(aval.shape, aval.dtype)
+
+
+def native_matcher() -> Callable[[tuple[Any, ...], tuple[ShapedArray, ...]], bool] | None:
+    """A quick comparison of many arguments with the avals of a call that ran natively."""
+    from fstensor.compiler.llvm.objects import matcher
+
+    return matcher()
 
 
 def run(closed: ClosedJaxpr, xp: Any, buffers: Sequence[Any]) -> list[Any]:

@@ -20,13 +20,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, final
 
+import numpy as np
+
 from fstensor import tree
 from fstensor.array import Array, ConcreteArray
 from fstensor.core.aval import ShapedArray
 from fstensor.core.boundary import boundary
+from fstensor.core.donation import give, take_back
 from fstensor.core.jaxpr import ClosedJaxpr
 from fstensor.core.primitive import Primitive, registry
-from fstensor.core.trace import Tracer
+from fstensor.core.state import state
+from fstensor.core.trace import EVAL, Tracer
 from fstensor.errors import (
     ArgumentError,
     ConcretizationTypeError,
@@ -35,7 +39,13 @@ from fstensor.errors import (
     UnexpectedTracerError,
 )
 from fstensor.transforms.make_jaxpr import ShapeDtypeStruct, aval_of
-from fstensor.transforms.programs import compile_whole, native_of, program_of
+from fstensor.transforms.programs import (
+    compile_whole,
+    may_give_up,
+    native_of,
+    program_of,
+    runs_natively,
+)
 from fstensor.transforms.saved import Reader, Writer, guarded, packed, unpacked
 
 __all__ = ["ArgInfo", "Compiled", "Lowered", "load"]
@@ -202,14 +212,26 @@ class Compiled(Stage):
                 f"for, {mismatch}{static}"
             )
         avals = [x.aval if x.__class__ is ConcreteArray else self._aval(x) for x in leaves]
-        for given, a in zip(avals, s.in_avals, strict=True):
-            if given is not a and not given.same_type(a):
+        for got, a in zip(avals, s.in_avals, strict=True):
+            if got is not a and not got.same_type(a):
                 self._raise_for_types(args, kwargs, avals)
-        outs = s.call.bind(*leaves)
-        for x, donated in zip(leaves, s.donated, strict=True):
-            if donated and isinstance(x, ConcreteArray):
-                x.donate(s.name)
+        if not any(s.donated) or state.trace is not EVAL:
+            return tree.unflatten(s.out_tree, s.call.bind(*leaves))
+        places = [i for i in _places(s.donated) if isinstance(leaves[i], ConcreteArray)]
+        given = self._give_up(leaves, places)
+        try:
+            outs = s.call.bind(*leaves)
+        finally:
+            take_back(given)
+            for i in places:
+                leaves[i].donate(s.name)
         return tree.unflatten(s.out_tree, outs)
+
+    def _give_up(self, leaves: Sequence[Any], places: Sequence[int]) -> list[int]:
+        buffers = [getattr(x, "_buffer", None) for x in leaves]
+        if not runs_natively() or not all(isinstance(b, np.ndarray) for b in buffers):
+            return []
+        return give(leaves, places, buffers, native_of(self.jaxpr).source)
 
     def _aval(self, x: Any) -> ShapedArray:
         if isinstance(x, Tracer):
@@ -222,12 +244,12 @@ class Compiled(Stage):
     def _raise_for_types(self, args: Any, kwargs: Any, avals: Sequence[ShapedArray]) -> None:
         s = self._signature
         paths = [path for path, _ in tree.flatten_with_path((args, kwargs))[0]]
-        for path, given, a in zip(paths, avals, s.in_avals, strict=True):
-            if not given.same_type(a):
+        for path, got, a in zip(paths, avals, s.in_avals, strict=True):
+            if not got.same_type(a):
                 which = "args" if path[0].idx == 0 else "kwargs"
                 raise ArgumentError(
                     f"compiled {s.name}: arguments must have the types that it was compiled for, "
-                    f"got {given}, not {a}, for {which}{tree.keystr(path[1:])}"
+                    f"got {got}, not {a}, for {which}{tree.keystr(path[1:])}"
                 )
 
     @boundary
@@ -255,9 +277,14 @@ class Compiled(Stage):
         }
         # What is loaded is what was read, hence the code of that is kept.
         again = Reader(writer.programs, writer.pieces).programs[-1]
+        may_give_up(again, _places(s.donated))
         objects = compile_whole(again)
         header["objects"] = list(objects)
         _write_whole(Path(path), packed(header, [*writer.pieces, *objects.values()]))
+
+
+def _places(marks: Sequence[bool]) -> list[int]:
+    return [i for i, on in enumerate(marks) if on]
 
 
 def _write_whole(path: Path, content: bytes) -> None:
@@ -292,6 +319,7 @@ def load(path: str | os.PathLike[str], *, machine_code: bool = True) -> Compiled
         keys = header["objects"]
         first = len(pieces) - len(keys)
         reader = Reader(header["programs"], pieces[:first])
+        may_give_up(reader.programs[-1], _places(header["donated"]))
         call_of: Callable[..., Primitive] = registry["jit"]
         call = call_of(header["label"], reader.programs[-1])
         in_tree, out_tree = reader.tree(header["in_tree"]), reader.tree(header["out_tree"])

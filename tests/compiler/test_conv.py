@@ -9,14 +9,17 @@ import fstensor as fs
 from fstensor import config, dtypes, jit, lax
 from fstensor import numpy as fnp
 from fstensor.array import from_buffer
-from fstensor.compiler import native
+from fstensor.compiler import native, pipeline
+from fstensor.compiler.llvm import conv as conv_module
 from fstensor.compiler.llvm import conv_plan
+from fstensor.compiler.llvm.conv_rows import write_rows
 from fstensor.compiler.llvm.target import AVX2, AVX512, NEON, SSE2
 from tests.compiler.test_gemm import guarded
 from tests.tolerances import assert_close
 
 TARGETS = {"avx512": AVX512, "avx2": AVX2, "sse2": SSE2, "neon": NEON}
 NHWC = ("NHWC", "HWIO", "NHWC")
+NHWC_TURNED = ("NHWC", "HWOI", "NHWC")
 NCHW = ("NCHW", "OIHW", "NCHW")
 
 
@@ -113,6 +116,10 @@ PARAMETERS = {
     "channels first, depthwise": (
         (2, 37, 6, 19), (37, 1, 3, 3), {"numbers": NCHW, "feature_group_count": 37},
     ),
+    "channels first, 1x1": ((2, 10, 5, 9), (7, 10, 1, 1), {"numbers": NCHW}),
+    "channels first, 1x1, kernel in another order": (
+        (2, 10, 5, 9), (10, 1, 1, 7), {"numbers": ("NCHW", "IHWO", "NCHW")},
+    ),
     "strange layouts": ((6, 3, 2, 7), (4, 3, 3, 2), {"numbers": ("WNCH", "OWHI", "CHNW")}),
     "one axis": ((2, 40, 3), (5, 3, 8), {"numbers": ("NWC", "WIO", "NWC")}),
     "one axis, channels first": (
@@ -121,6 +128,115 @@ PARAMETERS = {
     "three axes": ((2, 4, 5, 6, 3), (2, 3, 3, 3, 9), {"numbers": ("NDHWC", "DHWIO", "NDHWC")}),
     "no axis": ((4, 5), (7, 5), {"numbers": ("NC", "OI", "NC")}),
 }  # fmt: skip
+
+
+# These are read in place, row by row.
+BY_ROWS = {
+    "depthwise": ((2, 5, 40, 20), (3, 3, 1, 20), {"feature_group_count": 20}),
+    "depthwise, strided": (
+        (2, 11, 23, 16), (5, 3, 1, 16), {"feature_group_count": 16, "stride": 2},
+    ),
+    "depthwise, dilated": (
+        (1, 12, 30, 33), (3, 3, 1, 33), {"feature_group_count": 33, "rhs_dilation": (2, 3)},
+    ),
+    "depthwise, strided and dilated": (
+        (1, 12, 30, 17), (3, 2, 1, 17),
+        {"feature_group_count": 17, "rhs_dilation": (3, 3), "stride": 2},
+    ),
+    "depthwise, far padding": (
+        (1, 3, 20, 16), (3, 3, 1, 16), {"feature_group_count": 16, "padding": ((4, 1), (6, 3))},
+    ),
+    "depthwise, three axes": (
+        (2, 4, 5, 20, 17), (2, 3, 3, 1, 17),
+        {"numbers": ("NDHWC", "DHWIO", "NDHWC"), "feature_group_count": 17},
+    ),
+    "depthwise, one axis": (
+        (2, 50, 24), (3, 1, 24), {"numbers": ("NWC", "WIO", "NWC"), "feature_group_count": 24},
+    ),
+    "channels first, depthwise": (
+        (2, 3, 6, 28), (3, 1, 3, 3), {"numbers": NCHW, "feature_group_count": 3},
+    ),
+    "channels first, depthwise, long rows": (
+        (1, 2, 4, 450), (2, 1, 3, 3), {"numbers": NCHW, "feature_group_count": 2},
+    ),
+    "few outputs": ((2, 20, 9, 30), (3, 20, 3, 3), {"numbers": NCHW}),
+    "few outputs in groups": (
+        (2, 8, 9, 30), (6, 4, 3, 3), {"numbers": NCHW, "feature_group_count": 2},
+    ),
+    "few outputs, uneven padding": (
+        (2, 5, 9, 40), (2, 5, 3, 3), {"numbers": NCHW, "padding": ((-2, 1), (-3, 4))},
+    ),
+    "few outputs, no padding": ((2, 5, 9, 90), (2, 5, 3, 3), {"numbers": NCHW, "padding": "VALID"}),
+    "few outputs, dilated operand": (
+        (1, 6, 9, 40), (3, 6, 4, 4),
+        {"numbers": NCHW, "padding": ((2, 2), (2, 2)), "lhs_dilation": (2, 2)},
+    ),
+    "few outputs, channels last": ((2, 9, 30, 64), (3, 3, 2, 64), {"numbers": NHWC_TURNED}),
+    "few outputs, channels last, uneven": (
+        (2, 9, 13, 85), (5, 3, 2, 85),
+        {"numbers": NHWC_TURNED, "padding": ((-2, 1), (4, 3)), "stride": 2},
+    ),
+    "one output, channels last": ((2, 5, 21, 70), (3, 3, 70, 1), {"rhs_dilation": (1, 2)}),
+    "few outputs, channels last, dilated operand": (
+        (1, 6, 11, 40), (6, 6, 2, 40),
+        {"numbers": NHWC_TURNED, "padding": ((2, 2), (2, 2)), "lhs_dilation": (2, 2)},
+    ),
+    "few outputs, one axis": (
+        (2, 3, 60), (2, 3, 5), {"numbers": ("NCW", "OIW", "NCW"), "padding": ((4, 0),)},
+    ),
+}  # fmt: skip
+
+
+def long_epilogue(f):
+    return lambda x, w: fnp.exp(-fnp.abs(fnp.tanh(f(x, w)) * 0.5 + 0.25))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, dtypes.bfloat16])
+@pytest.mark.parametrize("name", BY_ROWS)
+def test_conv_by_rows(monkeypatch, name, dtype):
+    x_shape, w_shape, options = BY_ROWS[name]
+    f = conv(**options)
+    written = []
+    monkeypatch.setattr(conv_module, "write_rows", lambda *args: written.append(write_rows(*args)))
+    args = numbers(x_shape, dtype, 1), numbers(w_shape, dtype, 2)
+    check(f, *args)
+    assert written
+    if dtype != dtypes.bfloat16:
+        check(long_epilogue(f), *args)
+
+
+@pytest.mark.parametrize("name", BY_ROWS)
+def test_grad_conv_by_rows(name):
+    x_shape, w_shape, options = BY_ROWS[name]
+    f = conv(**options)
+    args = numbers(x_shape, np.float32, 1), numbers(w_shape, np.float32, 2)
+    check(fs.grad(lambda x, w: fnp.sum(fnp.sin(f(x, w))), argnums=(0, 1)), *args, factor=40)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    "name",
+    ["depthwise, strided", "depthwise, far padding", "channels first, depthwise, long rows",
+     "few outputs", "few outputs, channels last"],
+)  # fmt: skip
+def test_conv_by_rows_for_targets(monkeypatch, name, target):
+    monkeypatch.setattr(pipeline, "host_target", lambda: TARGETS[target])
+    x_shape, w_shape, options = BY_ROWS[name]
+    f = conv(**options)
+    args = numbers(x_shape, np.float32, 1), numbers(w_shape, np.float32, 2)
+    check(f, *args)
+    check(long_epilogue(f), *args)
+
+
+@pytest.mark.parametrize("name", ["depthwise", "few outputs in groups"])
+def test_rows_on_threads_give_equal_bits(name):
+    x_shape, w_shape, options = BY_ROWS[name]
+    args = numbers((5, *x_shape[1:]), np.float32, 1), numbers(w_shape, np.float32, 2)
+    f = conv(**options)
+    (alone,) = run(f, *args, threads=1)
+    for threads in (2, 3, 7):
+        (together,) = run(f, *args, threads=threads)
+        np.testing.assert_array_equal(alone, together)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -147,7 +263,7 @@ def test_grad_conv(name):
     "name", ["no multiples", "both dilated", "wide", "channels first", "strange layouts"]
 )
 def test_conv_for_targets(monkeypatch, name, target):
-    monkeypatch.setattr(native, "host_target", lambda: TARGETS[target])
+    monkeypatch.setattr(pipeline, "host_target", lambda: TARGETS[target])
     x_shape, w_shape, options = PARAMETERS[name]
     f = conv(**options)
     args = numbers(x_shape, np.float32, 1), numbers(w_shape, np.float32, 2)
@@ -418,7 +534,7 @@ def test_relu_is_fused_with_gradient_of_max_pool():
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_windows_for_targets(monkeypatch, target):
-    monkeypatch.setattr(native, "host_target", lambda: TARGETS[target])
+    monkeypatch.setattr(pipeline, "host_target", lambda: TARGETS[target])
     for name in ("2x2", "3x3 by 2 with a rest", "channels first"):
         shape, options = WINDOWS[name]
 

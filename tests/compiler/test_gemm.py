@@ -6,6 +6,7 @@ beyond them crashes; what lies between their elements is NaN, and so is the work
 
 import ctypes
 import mmap
+import re
 import sys
 import threading
 from dataclasses import replace
@@ -14,12 +15,15 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from fstensor import config, jit, lax
+from fstensor import numpy as fnp
 from fstensor.compiler.llvm.engine import compile_module
 from fstensor.compiler.llvm.gemm import MatrixProduct, make_plan, workspace_bytes, write_product
 from fstensor.compiler.llvm.packing import offset
 from fstensor.compiler.llvm.target import AVX2, AVX512, NEON, SSE2, host_target
 from fstensor.compiler.llvm.text import Function, Module
 from fstensor.compiler.llvm.vector import suffix, type_of
+from tests.tolerances import assert_close
 
 SIZES = (1, 2, 3, 5, 7, 13, 17, 31, 33, 44, 65, 100)
 # Narrower vectors than the machine's are tried on it, too; wider ones LLVM takes apart.
@@ -258,6 +262,22 @@ def test_batches(m, n, k, repeated, threads):
     )
 
 
+def test_batch_of_large_products():
+    check(case(np.float32, 61, 64, 65, batch=(3,)), host_target(), threads=2)
+
+
+def test_products_share_code():
+    """Tiles, copies and loops depend on no size of the whole, and stand in a module once."""
+    module = Module()
+    for name, n in (("one", 640), ("two", 960)):
+        spec, *_ = case(np.float32, 96, n, 700)
+        write_product(module, name, spec, host_target(), ["ptr %p0", "ptr %p1"], adding(spec))
+    defined = re.findall(r"^define internal void @([\w.]+)", str(module), re.M)
+    own = [name for name in defined if name.split(".")[0] in ("one", "two")]
+    assert sorted(own) == ["one", "one.finish32", "two", "two.finish32"]
+    assert len(defined) == len(set(defined)) > len(own)
+
+
 @pytest.mark.parametrize("together", [False, True])
 @pytest.mark.parametrize("threads", [2, 3, 7])
 @pytest.mark.parametrize(("m", "n", "k"), [(300, 700, 65), (700, 100, 900), (1, 1000, 40)])
@@ -318,3 +338,71 @@ def test_nonfinite_operands_stay_where_they_belong():
     assert np.isinf(np.delete(got[3], 9)).all()
     assert np.isnan(got[:, 9]).all()
     assert np.isfinite(np.delete(np.delete(got, 3, 0), 9, 1)).all()
+
+
+# From programs
+
+
+def run(how, *operands, executor="llvm", threads=1, **options):
+    with config.override(executor=executor, threads=threads):
+        lowered = jit(lambda x, y: fnp.einsum(how, x, y, **options)).lower(*operands)
+        assert executor == "numpy" or "host:" not in lowered.report()
+        return lowered, np.array(lowered.compile()(*operands))
+
+
+def drawn(how, sizes, dtype):
+    rng = np.random.default_rng(7)
+    shapes = [[sizes[c] for c in part] for part in how.split("->")[0].split(",")]
+    return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+
+
+@pytest.mark.parametrize("preferred", [None, np.float32])
+@pytest.mark.parametrize("half", [ml_dtypes.bfloat16, np.float16])
+@pytest.mark.parametrize(
+    "how",
+    ["mk,kn->mn", "km,kn->mn", "mk,nk->mn", "km,nk->nm", "bmk,bkn->bmn", "mk,k->m", "k,kn->n",
+     "k,k->"],
+)  # fmt: skip
+def test_products_of_16_bits_are_native(how, half, preferred):
+    """The arithmetic is float32; a result of 16 bits is rounded once."""
+    operands = drawn(how, {"b": 3, "m": 37, "n": 21, "k": 90}, half)
+    _, got = run(how, *operands, preferred_element_type=preferred)
+    assert got.dtype == (preferred or half)
+    _, on_numpy = run(how, *operands, executor="numpy", preferred_element_type=preferred)
+    assert_close(got, on_numpy)
+    want = np.einsum(how, *[x.astype(np.float64) for x in operands])
+    scale = np.einsum(how, *[abs(x.astype(np.float64)) for x in operands])
+    allowed = 91 * np.finfo(np.float32).eps * scale
+    if preferred is None:
+        allowed = allowed + abs(want) * float(ml_dtypes.finfo(half).eps) / 2
+    assert (abs(got.astype(np.float64) - want) <= 1.01 * allowed).all()
+
+
+def test_product_of_two_dtypes_is_native():
+    x = np.ones((5, 40), ml_dtypes.bfloat16)
+    y = np.full((40, 7), 0.1, np.float32)
+    numbers = (((1,), (0,)), ((), ()))
+    f = jit(lambda x, y: lax.dot_general(x, y, numbers, preferred_element_type=np.float32))
+    with config.override(executor="llvm"):
+        assert "host:" not in f.lower(x, y).report()
+        np.testing.assert_allclose(f(x, y), np.full((5, 7), 4), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+@pytest.mark.parametrize("how", ["mk,kn->mn", "km,kn->mn", "mk,nk->nm", "bkm,bkn->bmn", "k,k->"])
+def test_long_sums_of_few_results_are_shared(how, dtype):
+    """They are cut into parts, the same for any number of threads."""
+    operands = drawn(how, {"b": 2, "m": 5, "n": 19, "k": 32768}, dtype)
+    lowered, alone = run(how, *operands)
+    assert "reduce_sum[axes=(0,)]" in lowered.as_text("optimized")
+    wide = [x.astype(np.float64) for x in operands]
+    scale = np.einsum(how, *map(abs, wide))
+    assert_product(alone, np.einsum(how, *wide), scale, 100)
+    for threads in (2, 3):
+        np.testing.assert_array_equal(run(how, *operands, threads=threads)[1], alone)
+
+
+def test_long_sums_of_many_results_are_left_alone():
+    x = np.ones((40, 16384), np.float32)
+    lowered, _ = run("mk,nk->mn", x, x)
+    assert "reduce_sum" not in lowered.as_text("optimized")

@@ -7,18 +7,19 @@ from fstensor.compiler.llvm import objects
 
 
 def matches(leaves, avals):
-    match = objects.matcher()
-    items = objects.address_of_items
-    return bool(match(items(leaves), items(avals), len(leaves)))
+    return objects.matcher()(leaves, avals)
 
 
 def are_plain(*arrays):
-    return bool(objects.plainness()(objects.address_of_items(arrays), 0, len(arrays)))
+    native = objects.plainness(objects.FEWEST)(arrays)
+    assert objects.plainness(1)(arrays) == native
+    return native
 
 
 def test_places_are_found_here():
     assert objects.tuples_are_known()
-    assert objects.matcher() and objects.plainness()
+    assert objects.matcher()
+    assert objects._native_plainness()
 
 
 def test_arrays_match_their_avals():
@@ -72,3 +73,16 @@ def test_plain_arrays_are_told_from_others(array):
 def test_places_that_are_not_found():
     probes = [object(), "x"]
     assert objects._place(probes, [1, 2], 16) is None
+
+
+def test_blocks_hold_addresses():
+    given = (object(), "x", WHOLE)
+    assert list(objects.block_of(4)(given)) == [*map(id, given), None]
+
+
+def test_without_known_places_python_does_the_same(monkeypatch):
+    monkeypatch.setattr(objects, "tuples_are_known", lambda: False)
+    given = (object(), "x", WHOLE)
+    assert list(objects.block_of(4)(given)) == [*map(id, given), None]
+    assert objects.matcher.__wrapped__() is None
+    assert objects._native_plainness.__wrapped__() is None

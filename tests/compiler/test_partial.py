@@ -53,7 +53,8 @@ REDUCTIONS = {
 @pytest.mark.parametrize(
     ("shape", "axis"),
     [((4096,), 0), ((1009,), 0), ((3, 2048), 1), ((7, 1009), 1), ((512, 24), 0), ((331, 37), 0),
-     ((5, 97, 24), 1), ((9, 11, 130), (0, 2)), ((600, 3), 0), ((64, 48), None)],
+     ((5, 97, 24), 1), ((9, 11, 130), (0, 2)), ((600, 3), 0),
+     ((2, 3, 2048), (0, 2)), ((2, 5, 300, 24), (0, 2)), ((64, 48), None)],
 )  # fmt: skip
 @pytest.mark.parametrize("name", REDUCTIONS)
 def test_parts_give_the_same(name, shape, axis, small_parts):
@@ -130,7 +131,7 @@ def schedule_of(f, *args):
 def test_exponentials_are_kept_and_sums_are_not():
     found = schedule_of(lambda x: softmax(x, -1), numbers(64, 100))
     assert [found.kernel.instructions[k].op for k in found.kept] == ["exp"]
-    assert found.kept_elements == -(-100 // found.lanes) * found.lanes
+    assert found.kept_elements == (-(-100 // found.lanes) + 1) * found.lanes
     centered = schedule_of(lambda x: fnp.var(x, axis=-1), numbers(64, 100))
     assert not centered.kept
 
@@ -181,6 +182,23 @@ def test_rows_that_are_not_aligned_do_not(monkeypatch):
     carry, rows = fst.jit(lambda x: fst.lax.scan(lambda c, _: (c + 1, c * 2), x, None, length=3))(x)
     np.testing.assert_array_equal(carry, x + 1 + 1 + 1)
     np.testing.assert_array_equal(rows, [x * 2, (x + 1) * 2, (x + 1 + 1) * 2])
+
+
+@pytest.mark.parametrize("columns", [1000, 1003, 1008, 136, 13])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows_of_any_length_go_past_the_caches(columns, dtype, monkeypatch):
+    """Their first and last elements do not, where they share a line with other rows."""
+    monkeypatch.setattr(schedule, "_LARGEST_CACHE", 1 << 14)
+    monkeypatch.setattr(schedule, "_LEAST_STREAMED", 1 << 12)
+    x, bias = numbers(3, 41, columns, dtype=dtype), numbers(columns, dtype=dtype)
+
+    def f(x, bias):
+        return softmax(x, -1), 2 * x + bias, fnp.sum(x, axis=-1)
+
+    lowered = fst.jit(f).lower(x, bias)
+    assert ("!nontemporal" in lowered.as_text("llvm")) == (columns > 13)
+    for a, b in zip(lowered.compile()(x, bias), f(x, bias), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
 def test_small_results_do_not():

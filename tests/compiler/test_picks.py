@@ -58,8 +58,8 @@ def test_labels_that_are_no_index(pick):
     """What is outside is read and dropped as ever."""
     labels = np.array([3, 23, 100, -24, -100, 5, 0], np.int32)
     x = numbers(N, M)
-    compare(lambda x: pick(fnp.exp(x) + x, labels), x)
-    compare(fst.grad(lambda x: fnp.sum(fnp.sin(pick(x, labels)))), x)
+    compare(lambda x, labels: pick(fnp.exp(x) + x, labels), x, labels)
+    compare(fst.grad(lambda x, labels: fnp.sum(fnp.sin(pick(x, labels)))), x, labels)
 
 
 def test_what_is_picked_from():
@@ -72,9 +72,9 @@ def test_what_is_picked_from():
 
 def test_other_axes():
     x = numbers(4, 3, N)
-    first = np.array([[2, 0, 1], [3, 3, 3], [1, 2, 0], [0, 1, 2]], np.int32)
+    first = np.array([[2, 0, 1], [1, 1, 1], [1, 2, 0], [0, 1, 2]], np.int32)
     compare(lambda x: fnp.take_along_axis(2 * x, first[:, :, None], axis=2), x)
-    compare(fst.grad(lambda x: fnp.sum(x[fnp.arange(4), :, 1][fnp.arange(4), first[:, 0]])), x)
+    compare(fst.grad(lambda x: fnp.sum((x * x)[:, :, 1][fnp.arange(4), first[:, 0]])), x)
     compare(
         fst.grad(lambda x: fnp.sum(fnp.take_along_axis(x, first[None, 0], axis=1) ** 2)),
         numbers(1, 3),

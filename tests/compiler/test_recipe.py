@@ -6,7 +6,7 @@ import pytest
 import fstensor as fst
 import fstensor.numpy as fnp
 from fstensor import jit, lax, make_jaxpr, random, value_and_grad
-from fstensor.compiler import native
+from fstensor.compiler import pipeline
 from fstensor.compiler.fingerprint import NoFingerprintError, fingerprint
 from fstensor.compiler.native import Native
 from fstensor.compiler.simplify import simplify
@@ -61,7 +61,7 @@ def values(tree):
 def test_a_later_process_runs_the_same(name, monkeypatch):
     f, *args = PROGRAMS[name]
     expected = values(jit(lambda *a: f(*a))(*args))
-    monkeypatch.setattr(native, "Pipeline", never)
+    monkeypatch.setattr(pipeline, "Pipeline", never)
     found = values(jit(lambda *a: f(*a))(*args))
     assert len(found) == len(expected)
     for a, b in zip(found, expected, strict=True):
@@ -81,7 +81,7 @@ def test_the_stages_can_still_be_seen():
 def test_constants_are_not_part_of_it(monkeypatch):
     a, b, x = numbers((4,), seed=1), numbers((4,), seed=2), numbers((4,))
     np.testing.assert_allclose(jit(lambda x: x * fnp.asarray(a))(x), x * a, 1e-6)
-    monkeypatch.setattr(native, "Pipeline", never)
+    monkeypatch.setattr(pipeline, "Pipeline", never)
     np.testing.assert_allclose(jit(lambda x: x * fnp.asarray(b))(x), x * b, 1e-6)
 
 
@@ -89,7 +89,7 @@ def test_a_loop_around_constants_is_compiled():
     x = numbers((4,))
     for seed in (1, 2):
         c = numbers((4,), seed=seed)
-        f = lambda x: lax.fori_loop(0, 3, lambda i, s: s * fnp.asarray(c), x)
+        f = lambda x, c=c: lax.fori_loop(0, 3, lambda i, s: s * fnp.asarray(c), x)
         np.testing.assert_allclose(jit(f)(x), x * c**3, 1e-5)
 
 
@@ -100,8 +100,8 @@ def test_a_damaged_entry_is_made_anew(tmp_path):
     content = bytearray(entry.read_bytes())
     content[len(content) // 2] ^= 1
     entry.write_bytes(content)
-    for a, b in zip(values(jit(lambda *a: f(*a))(*args)), expected, strict=True):
-        np.testing.assert_array_equal(a, b)
+    for got, wanted in zip(values(jit(lambda *a: f(*a))(*args)), expected, strict=True):
+        np.testing.assert_array_equal(got, wanted)
     assert entry.read_bytes() != bytes(content)
 
 
@@ -151,6 +151,6 @@ def test_nothing_is_found_when_all_is_to_be_verified(monkeypatch):
     closed = program(lambda x: x * 3 + 1, numbers((4,)))
     Native(closed)
     monkeypatch.setenv("FSTENSOR_VERIFY_IR", "1")
-    monkeypatch.setattr(native, "Pipeline", never)
+    monkeypatch.setattr(pipeline, "Pipeline", never)
     with pytest.raises(AssertionError, match="not made"):
         Native(closed)

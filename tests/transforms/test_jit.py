@@ -1,6 +1,7 @@
 import functools
 import gc
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -277,3 +278,89 @@ def test_signatures_are_bounded(monkeypatch):
     assert len(calls) == 3
     g(np.ones(1, np.float32))
     assert len(calls) == 4, "the oldest signature was dropped"
+
+
+def test_known_calls_take_ndarrays_and_scalars():
+    f, calls = counted(lambda t, y: {k: v * y for k, v in t.items()})
+    g = fst.jit(f)
+    tree = {f"w{i}": fnp.full(3, i, np.float32) for i in range(20)}
+    for y in (2.0, 3.0, np.float32(4), 5, True, np.float64(2), X, X + 1, fnp.asarray(X)) * 3:
+        out = g(tree, y)
+        expected = f(tree, y)
+        for k, v in expected.items():
+            assert out[k].aval is v.aval, y
+            assert_close(out[k], v)
+    mixed = {**tree, "w7": np.full(3, 7, np.float32)}
+    assert_close(g(mixed, X)["w7"], 7 * X)
+    before = len(calls)
+    g(mixed, X + 2)
+    assert len(calls) == before
+
+
+def test_known_calls_do_not_share_the_callers_memory():
+    g = fst.jit(lambda x, y: (x, y, x + y))
+    n, x = X.copy(), fnp.asarray(X)
+    for _ in range(4):
+        first, second, total = g(n, x)
+        n += 1
+        assert_close(first, n - 1)
+        assert_close(total, first + second)
+
+
+def test_known_calls_refuse_what_is_no_array():
+    g = fst.jit(lambda x, y: x + y)
+    x = fnp.asarray(X)
+    for _ in range(4):
+        assert_close(g(x, x), 2 * X)
+        with pytest.raises(ArgumentError, match="a leaf of type str"):
+            g(x, "x")
+        with pytest.raises(OverflowError):
+            g(x, 2**100)
+
+
+def test_known_calls_find_the_types_that_were_used_before():
+    f, calls = counted(lambda t: sum(t))
+    g = fst.jit(f)
+    lists = [[fnp.ones(n, kind)] * 10 for n in (1, 2) for kind in (np.float32, np.int32)]
+    for _ in range(4):
+        for xs in lists:
+            assert g(xs).aval is xs[0].aval
+            assert_close(g(xs), 10 * np.asarray(xs[0]))
+    assert len(calls) == 4
+
+
+def test_known_calls_heed_settings():
+    g = fst.jit(lambda x: x / x)
+    x = fnp.zeros(3)
+    for _ in range(3):
+        assert np.isnan(g(x)).all()
+        with fst.debug_nans(), pytest.raises(fst.errors.NonFiniteError):
+            g(x)
+        with fst.config.override(disable_jit=True):
+            assert np.isnan(g(x)).all()
+
+
+def test_threads_make_known_calls():
+    trees = [{f"w{i}": fnp.full(3, i + n, np.float32) for i in range(n + 8)} for n in range(6)]
+    g = fst.jit(lambda t: sum(t.values()))
+
+    def work(t):
+        return [float(g(t)[0]) for _ in range(200)]
+
+    with ThreadPoolExecutor(6) as pool:
+        for t, got in zip(trees, pool.map(work, trees), strict=True):
+            assert got == [sum(float(v[0]) for v in t.values())] * 200
+
+
+def test_known_calls_donate_arrays_and_leave_ndarrays_alone():
+    g = fst.jit(lambda t, x: {k: v + x for k, v in t.items()}, donate_argnums=0)
+    state = {f"w{i}": fnp.full(3, i, np.float32) for i in range(10)}
+    for n in range(5):
+        given = state
+        state = g(given, X)
+        assert all(v.is_deleted() for v in given.values())
+        assert_close(state["w9"], 9 + (n + 1) * X)
+    mixed = {k: np.full(3, 1, np.float32) for k in state}
+    for _ in range(5):
+        assert_close(g(mixed, X)["w0"], 1 + X)
+        assert_close(mixed["w0"], np.ones(3, np.float32))

@@ -37,6 +37,7 @@ from fstensor.compiler.llvm.conv_plan import (
     plan_convolution,
     rounded_up,
 )
+from fstensor.compiler.llvm.conv_rows import plan_rows, write_rows
 from fstensor.compiler.llvm.conv_tile import ConvTile, write_conv_tile
 from fstensor.compiler.llvm.packing import constant_mask, load, offset, store
 from fstensor.compiler.llvm.target import Target
@@ -47,6 +48,9 @@ from fstensor.compiler.llvm.vector import type_of
 # axes, the number of lanes, and the mask of those that exist.
 Epilogue: TypeAlias = Callable[[Function, str, list[str], int, str | None], None]
 
+# Multiplications of vectors in a tile from which on the loops around it may be slow.
+_LONG_TILE = 2048
+
 # Results are turned to lie along an axis only if so many neighbours are in registers.
 _FEW_ROWS = 3
 
@@ -55,22 +59,36 @@ STAGES = ("first", "then", "last")
 
 def stages(conv: Convolution, target: Target) -> tuple[str, ...]:
     """The names of the functions that compute a convolution."""
+    if plan_rows(conv, target):
+        return ("then",)
     plan = plan_convolution(conv, target)
     return ("then", "last") if plan.by_inputs else ("first", "then")
 
 
 def room(conv: Convolution, target: Target) -> tuple[int, int]:
     """Bytes of the workspace: what all threads share, and what each of them needs."""
+    rows = plan_rows(conv, target)
+    if rows is not None:
+        return 0, rounded_up(rows.sums * conv.dtype.itemsize, 64)
     writer = _Writer(Module(), "", conv, target, [], lambda *_: None)
     return writer.shared_bytes, writer.own_bytes
 
 
 def can_go_along(conv: Convolution, target: Target, axis: int) -> bool:
     """Whether vectors of results along an axis can be handed to the epilogue."""
+    rows = plan_rows(conv, target)
+    if rows is not None:
+        return rows.along and rows.axis == axis
     plan = plan_convolution(conv, target)
     if plan.by_inputs or not plan.rows:
         return False
     return plan.rows[0].axis == axis and plan.rows[0].tile >= _FEW_ROWS
+
+
+def must_go_along(conv: Convolution, target: Target) -> int | None:
+    """The axis along which all vectors of results lie, where that is not the outputs."""
+    rows = plan_rows(conv, target)
+    return rows.axis if rows is not None and rows.along else None
 
 
 def write_convolution(
@@ -87,6 +105,10 @@ def write_convolution(
     along: the spatial axis whose results the epilogue takes as neighbours, rather than outputs; one
     that `can_go_along`.
     """
+    rows = plan_rows(conv, target)
+    if rows is not None:
+        write_rows(module, name, conv, rows, target, extra, epilogue)
+        return
     writer = _Writer(module, name, conv, target, extra, epilogue)
     writer.along = along
     writer.write_tiles()
@@ -348,7 +370,7 @@ class _Writer:
 
     def write_kernel_copy(self) -> None:
         """The kernel in panels, for all threads."""
-        fn = Function(self.module, f"{self.name}.first", self._parameters())
+        fn = Function(self.module, f"{self.name}.first", self._parameters(), quickly=True)
         start, stop = self._share(fn, self.conv.groups * self.all_panels)
         with fn.loop(start, stop) as number:
             group, panel = self._split(fn, number, [self.conv.groups, self.all_panels])
@@ -360,14 +382,17 @@ class _Writer:
     def write_images(self) -> None:
         """A thread's share of images, or of bands of them."""
         conv, plan = self.conv, self.plan
-        fn = Function(self.module, f"{self.name}.then", self._parameters())
+        work = plan.depth * self.tile_rows * len(self._pieces(self.widths[0]))
+        quickly = work >= _LONG_TILE
+        fn = Function(self.module, f"{self.name}.then", self._parameters(), quickly=quickly)
         copy = offset(fn, "%own", self.dtype, str(self.before_copy))
         first_axis = conv.axes[0]
         bands = -(-first_axis.places // plan.band)
-        sizes = [conv.groups, conv.batch // plan.images, bands]
+        # Groups of an image follow each other: they may lie in the same parts of memory.
+        sizes = [conv.batch // plan.images, conv.groups, bands]
         start, stop = self._share(fn, prod(sizes))
         with fn.loop(start, stop) as number:
-            group, image, band = self._split(fn, number, sizes)
+            image, group, band = self._split(fn, number, sizes)
             n = fn.value(f"mul nsw i64 {image}, {plan.images}")
             at = fn.value(f"mul nsw i64 {band}, {plan.band}")
             a = offset(fn, "%a", conv.lhs_dtype, group, conv.lhs_group)
@@ -437,7 +462,9 @@ class _Writer:
     def write_sums(self) -> None:
         """A thread's share of all tiles, for one input after the other."""
         conv, plan = self.conv, self.plan
-        fn = Function(self.module, f"{self.name}.then", self._parameters())
+        work = plan.depth * self.tile_rows * len(self._pieces(self.widths[0]))
+        quickly = work >= _LONG_TILE
+        fn = Function(self.module, f"{self.name}.then", self._parameters(), quickly=quickly)
         packed = offset(fn, "%own", self.dtype, str(self.copy_room))
         tiles = self.all_panels * self.tiles
         start, stop = self._share(fn, conv.groups * plan.chunks * tiles)

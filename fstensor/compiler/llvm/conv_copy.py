@@ -210,7 +210,7 @@ def write_panel_copy(
     line_stride = conv.rhs_output if conv.outputs > 1 else 1
     source = Source(conv.rhs_dtype, conv.dtype, k_stride, line_stride)
     write_packing(module, f"{name}.lines", source, width, plan.b_row, size, lanes)
-    fn = Function(module, name, ["ptr %from", "ptr %to", "i64 %panels"])
+    fn = Function(module, name, ["ptr %from", "ptr %to", "i64 %panels"], quickly=True)
     near, far, step = "%from", "%to", plan.b_row * inner
     steps: list[int] = []
     for count, _ in reversed(levels):

@@ -21,7 +21,7 @@ _VECTORS = 4
 _WIDEST = 6
 # Steps of the innermost loops that are written out, and multiplications in them.
 _UNROLLED = 16
-_UNROLLED_WORK = 320
+_UNROLLED_WORK = 100
 # A part of an image that is copied should stay in the second cache.
 _BAND_BYTES = 128 * 1024
 # So many parts at least, for threads to share.

@@ -9,6 +9,7 @@ from fstensor.compiler.kernels import Kernel, grouped
 from fstensor.compiler.llvm.conv import (
     STAGES,
     can_go_along,
+    must_go_along,
     room,
     stages,
     write_convolution,
@@ -97,7 +98,8 @@ def _phase(
         names[key] = f"{segment}_conv{len(names)}"
 
         conv, kernel = phase.convolution, phase.kernel
-        along = neighbours(kernel)
+        always = must_go_along(conv, target)
+        along = neighbours(kernel) if always is None else always + 1
         if along is not None and not can_go_along(conv, target, along - 1):
             along = None
         order = list(range(len(kernel.outer)))

@@ -6,7 +6,7 @@ LLVM then calls these functions, by the names that compilers' libraries have for
 from __future__ import annotations
 
 # To float32: the magnitude, moved to where a float32 has its digits, is too small by the difference
-# of the exponents' biases, 2^(127 - 15); the product is exact, and right for the smallest ones, too.
+# of the exponents' biases, 2^(127 - 15); the product is exact, also for the smallest ones.
 # From float32, to the nearest, of two to the even one. Below the least normal number 2^-14, adding
 # 1/2 rounds to multiples of 2^-24, as wanted, and leaves them in the lowest digits of the sum.
 CONVERSIONS = """

@@ -10,29 +10,69 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fstensor.compiler.llvm.text import Function, Module
-from fstensor.compiler.llvm.vector import memory_type, suffix, type_of
+from fstensor.compiler.llvm.vector import (
+    Register,
+    VectorWriter,
+    memory_type,
+    suffix,
+    type_of,
+)
 from fstensor.core.scalar import Dtype
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where elements come from: dtype in memory, dtype wanted, and strides in elements."""
+    """Where elements come from: dtype in memory, dtype wanted, and strides in elements.
+
+    A stride may be the name of an i64 that is known when the code runs.
+    """
 
     memory: Dtype
     dtype: Dtype
-    k_stride: int
-    line_stride: int
+    k_stride: int | str
+    line_stride: int | str
 
 
-def offset(fn: Function, pointer: str, dtype: Dtype, index: str, stride: int = 1) -> str:
-    """The address of the element `index * stride` after `pointer`."""
+def offset(fn: Function, pointer: str, dtype: Dtype, index: str, stride: int | str = 1) -> str:
+    """The address of the element `index * stride` after `pointer`; stride may be an i64's name."""
     if stride == 0 or index == "0":
         return pointer
-    if index.isdecimal():
+    if isinstance(stride, str):
+        index = stride if index == "1" else fn.value(f"mul nsw i64 {index}, {stride}")
+    elif index.isdecimal():
         index = str(int(index) * stride)
     elif stride != 1:
         index = fn.value(f"mul nsw i64 {index}, {stride}")
     return fn.value(f"getelementptr {memory_type(dtype)}, ptr {pointer}, i64 {index}")
+
+
+def lines_from(
+    fn: Function, start: str, dtype: Dtype, stride: int | str, count: int
+) -> tuple[list[str], int | str]:
+    """The pointers that are enough to reach so many lines, and the distance of two lines.
+
+    Where the stride is known, one is enough. Otherwise every third is: a processor adds a register
+    to an address, or twice that, at no cost, but has not many registers.
+    """
+    if isinstance(stride, int):
+        return [start], 0
+    found = [offset(fn, start, dtype, str(n), stride) for n in range(0, count, 3)]
+    return found, fn.value(f"shl nsw i64 {stride}, 1")
+
+
+def line_addresses(
+    fn: Function,
+    pointers: Sequence[str],
+    dtype: Dtype,
+    strides: tuple[int | str, int | str],
+    count: int,
+) -> list[str]:
+    """The addresses of the lines, from what `lines_from` has found, with stride and distance."""
+    stride, twice = strides
+    if isinstance(stride, int):
+        return [offset(fn, pointers[0], dtype, str(n), stride) for n in range(count)]
+    steps: list[int | str] = [0, stride, twice]
+    return [offset(fn, pointers[n // 3], dtype, "1", steps[n % 3]) for n in range(count)]
 
 
 def constant_mask(lanes: int, valid: int) -> str:
@@ -70,20 +110,27 @@ def widened(fn: Function, value: str, source: Source, lanes: int) -> str:
     """Elements as loaded, in the dtype wanted."""
     if source.memory == source.dtype:
         return value
-    kinds = type_of(source.memory, lanes), type_of(source.dtype, lanes)
-    return fn.value(f"fpext {kinds[0]} {value} to {kinds[1]}")
+    return VectorWriter(fn).convert(Register(value, source.memory, lanes), source.dtype).text
 
 
 def write_packing(
-    module: Module, name: str, source: Source, width: int, padded: int, size: int, lanes: int
+    module: Module,
+    name: str,
+    source: Source,
+    width: int,
+    padded: int,
+    size: int | str,
+    lanes: int,
+    more: Sequence[str] = (),
 ) -> None:
     """Add `void @name(ptr %from, ptr %to, i64 %count, i64 %panels)`: copy panels, interleaved.
 
-    Panels are `width` lines apart in the source and `size` elements in the copy, where a row of a
-    panel takes `padded` elements, of which those after `width` hold any number. `size` has place
-    for a count that is rounded up to a multiple of `lanes`.
+    more: further parameters, among them the names of strides or of the size. Panels are `width`
+    lines apart in the source and `size` elements in the copy, where a row of a panel takes `padded`
+    elements, of which those after `width` hold any number. `size` has place for a count that is
+    rounded up to a multiple of `lanes`.
     """
-    parameters = ["ptr noalias %from", "ptr noalias %to", "i64 %count", "i64 %panels"]
+    parameters = ["ptr noalias %from", "ptr noalias %to", "i64 %count", "i64 %panels", *more]
     fn = Function(module, name, parameters)
     if source.line_stride == 1 or width == 1:
         _copy_rows(fn, source, width, padded, size, lanes)
@@ -94,12 +141,14 @@ def write_packing(
     fn.finish()
 
 
-def write_line_copy(module: Module, name: str, source: Source, width: int, lanes: int) -> None:
-    """Add `void @name(ptr %from, ptr %to, i64 %count, i64 %size)`: copy a panel, as lines.
+def write_line_copy(
+    module: Module, name: str, source: Source, width: int, lanes: int, more: Sequence[str]
+) -> None:
+    """Add `void @name(ptr %from, ptr %to, i64 %count, i64 %panels, ...)`: copy a panel, as lines.
 
-    A line of the copy takes `size` elements.
+    more: further parameters; a line of the copy takes `i64 %size` elements. There is one panel.
     """
-    parameters = ["ptr noalias %from", "ptr noalias %to", "i64 %count", "i64 %size"]
+    parameters = ["ptr noalias %from", "ptr noalias %to", "i64 %count", "i64 %panels", *more]
     fn = Function(module, name, parameters)
     with fn.loop("0", str(width)) as line:
         start = offset(fn, "%from", source.memory, line, source.line_stride)
@@ -118,7 +167,7 @@ def write_line_copy(module: Module, name: str, source: Source, width: int, lanes
 
 
 def _copy_rows(
-    fn: Function, source: Source, width: int, padded: int, size: int, lanes: int
+    fn: Function, source: Source, width: int, padded: int, size: int | str, lanes: int
 ) -> None:
     """Lines are neighbours in memory: for each k, copy vectors."""
     pieces = [(at, min(lanes, width - at)) for at in range(0, width, lanes)]
@@ -134,11 +183,11 @@ def _copy_rows(
                 store(fn, x, offset(fn, far, source.dtype, str(at)), source.dtype, count)
 
 
-def _gather(fn: Function, source: Source, width: int, padded: int, size: int) -> None:
+def _gather(fn: Function, source: Source, width: int, padded: int, size: int | str) -> None:
     """Lines with any strides: one element after the other."""
     with fn.loop("0", "%panels") as panel, fn.loop("0", "%count") as k:
-        first = fn.value(f"mul nsw i64 {panel}, {width * source.line_stride}")
-        row = offset(fn, "%from", source.memory, first)
+        first = fn.value(f"mul nsw i64 {panel}, {width}")
+        row = offset(fn, "%from", source.memory, first, source.line_stride)
         row = offset(fn, row, source.memory, k, source.k_stride)
         to = offset(fn, "%to", source.dtype, panel, size)
         to = offset(fn, to, source.dtype, k, padded)
@@ -149,7 +198,7 @@ def _gather(fn: Function, source: Source, width: int, padded: int, size: int) ->
 
 
 def _transpose(
-    fn: Function, source: Source, width: int, padded: int, size: int, lanes: int
+    fn: Function, source: Source, width: int, padded: int, size: int | str, lanes: int
 ) -> None:
     """Lines that are contiguous in k: transpose them in registers, in groups of `lanes` lines.
 
@@ -162,11 +211,14 @@ def _transpose(
     whole_groups, last_group = divmod(width, lanes)
 
     def group(near: str, far: str, valid: int) -> None:
-        # Beyond the last line stands that line again: something that may be read.
-        numbers = [min(i, valid - 1) for i in range(lanes)]
-        lines = [offset(fn, near, memory, str(i), source.line_stride) for i in numbers]
+        stride = source.line_stride
+        pointers, twice = lines_from(fn, near, memory, stride, valid)
         with fn.loop("0", whole, str(step)) as k:
-            pieces = [load(fn, offset(fn, line, memory, k), memory, step) for line in lines]
+            now = [offset(fn, p, memory, k) for p in pointers]
+            lines = line_addresses(fn, now, memory, (stride, twice), valid)
+            pieces = [load(fn, line, memory, step) for line in lines]
+            # Beyond the last line stands that line again.
+            pieces += pieces[-1:] * (lanes - valid)
             rows = [_side_by_side(fn, pieces[i::step], memory, step) for i in range(step)]
             rows = [widened(fn, x, source, lanes) for x in rows]
             to = offset(fn, far, dtype, k, padded)
@@ -179,11 +231,13 @@ def _transpose(
             store(fn, widened(fn, x, source, 1), to, dtype, 1)
 
     with fn.loop("0", "%panels") as panel:
-        near = offset(fn, "%from", memory, panel, width * source.line_stride)
+        first = fn.value(f"mul nsw i64 {panel}, {width}")
+        near = offset(fn, "%from", memory, first, source.line_stride)
         far = offset(fn, "%to", dtype, panel, size)
         if whole_groups:
             with fn.loop("0", str(whole_groups)) as v:
-                start = offset(fn, near, memory, v, lanes * source.line_stride)
+                first = fn.value(f"mul nsw i64 {v}, {lanes}")
+                start = offset(fn, near, memory, first, source.line_stride)
                 group(start, offset(fn, far, dtype, v, lanes), lanes)
         if last_group:
             at = whole_groups * lanes

@@ -8,23 +8,21 @@ Python object begins with.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, final
 
-import numpy as np
-
 from fstensor.compiler.control import ChoiceStep, LoopStep, Nested
 from fstensor.compiler.convolution import ConvStep
 from fstensor.compiler.layout import ALIGNMENT, aligned, size_of
-from fstensor.compiler.llvm.control import NESTED_PARAMETERS, write_choice, write_loop
 from fstensor.compiler.llvm.attention import attention_room, write_attention
+from fstensor.compiler.llvm.control import NESTED_PARAMETERS, write_choice, write_loop
 from fstensor.compiler.llvm.conv_program import conv_room, write_conv_step
 from fstensor.compiler.llvm.gemm import workspace_bytes, write_product
 from fstensor.compiler.llvm.loops import write_epilogue, write_kernel
 from fstensor.compiler.llvm.number_loop import NumberLoop, is_of_numbers
+from fstensor.compiler.llvm.objects import data_offset
 from fstensor.compiler.llvm.scatter import scatter_lanes, write_scatter
 from fstensor.compiler.llvm.target import Target
 from fstensor.compiler.llvm.text import Function, Module
@@ -39,19 +37,6 @@ from fstensor.core.jaxpr import Var
 # the least of a whole segment that is worth waking them.
 _WORK_TO_SHARE = 40_000
 _WORK_TO_WAKE = 400_000
-
-
-@functools.cache
-def data_offset() -> int:
-    """Where an ndarray keeps the address of its elements, in bytes from the object's own."""
-    import ctypes
-
-    probes = [np.zeros(n) for n in (1, 3, 7)]
-    for offset in (16, 32, 24, 40):
-        found = [ctypes.c_size_t.from_address(id(p) + offset).value for p in probes]
-        if found == [p.__array_interface__["data"][0] for p in probes]:
-            return offset
-    raise RuntimeError("numpy: an ndarray does not keep its address where it is looked for")
 
 
 @final
@@ -150,7 +135,7 @@ def _write_steps(
             if isinstance(step, ProductStep):
                 common, room = 0, workspace_bytes(step.product, writer.target, 1)
             elif isinstance(step, AttentionStep):
-                common, room = 0, attention_room(step, writer.target)
+                common, room = attention_room(step, writer.target)
             else:
                 common, room = conv_room(step, writer.target)
             if room or common:
@@ -312,12 +297,19 @@ def _write_attention(
     if key not in names:
         names[key] = f"{writer.prefix}_attention{len(names)}"
         write_attention(f.module, names[key], step, writer.target)
-    arguments = ", ".join(f"ptr {a}" for a in (*addresses, "%workspace"))
-    if step.flops < _WORK_TO_SHARE * 8:
-        _on_first_thread(f, f"@{names[key]}({arguments}, i64 0, i64 1)")
-        return False
-    f.do(f"call void @{names[key]}({arguments}, i64 %thread, i64 %threads)")
-    return True
+    common, _ = attention_room(step, writer.target)
+    own = f.value(f"getelementptr i8, ptr %workspace, i64 {common}")
+    arguments = ", ".join(f"ptr {a}" for a in (*addresses, "%workspace", own))
+    is_large = step.flops >= _WORK_TO_SHARE * 8
+    for n, name in enumerate([names[key], f"{names[key]}.join"][: 1 + bool(common)]):
+        if not is_large:
+            _on_first_thread(f, f"@{name}({arguments}, i64 0, i64 1)")
+            continue
+        if n:
+            f.module.declare("declare void @fst_barrier(ptr, i64)")
+            f.do("call void @fst_barrier(ptr %barrier, i64 %threads)")
+        f.do(f"call void @{name}({arguments}, i64 %thread, i64 %threads)")
+    return is_large
 
 
 def _on_first_thread(f: Function, call: str) -> None:
@@ -364,7 +356,7 @@ Memory: TypeAlias = tuple[str, int, int]
 
 def _memory(segment: Segment, v: Var) -> Memory:
     """What memory a value takes: which, from where, up to where."""
-    kind, place = segment.location(v)
+    kind, place = segment.location(segment.may_take.get(v, v))
     return (kind, place, place + size_of(v)) if kind == "scratch" else (f"{kind} {place}", 0, 1)
 
 

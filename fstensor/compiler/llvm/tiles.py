@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from fstensor.compiler.llvm.packing import constant_mask, first_lanes, load, offset, store
+from fstensor.compiler.llvm.packing import (
+    constant_mask,
+    first_lanes,
+    line_addresses,
+    lines_from,
+    load,
+    offset,
+    store,
+)
 from fstensor.compiler.llvm.target import Target
 from fstensor.compiler.llvm.text import Function
 from fstensor.compiler.llvm.vector import suffix, type_of
@@ -19,6 +27,8 @@ _UNDER_WAY = 8
 class Tile:
     """`rows` by `width` sums over k of a[row, k] b[k, column]; strides are in elements.
 
+    A stride may be the name of an i64 that is known when the code runs.
+
     kind: "outer" keeps vectors of columns, and adds for each k one row of b times each element of a
     (columns of b are contiguous); "inner" keeps vectors of partial sums over k, added up at the end
     (a and b are contiguous in k); "column" is an outer tile that keeps vectors of rows, for a
@@ -30,10 +40,10 @@ class Tile:
     dtype: Dtype
     rows: int
     width: int
-    a_row: int
-    a_k: int
-    b_k: int
-    b_column: int
+    a_row: int | str
+    a_k: int | str
+    b_k: int | str
+    b_column: int | str
     b_padded: bool
 
     def row_size(self, lanes: int) -> int:
@@ -152,49 +162,49 @@ def _outer(
         for at in starts
     ]
 
-    def step(a: str, b: str, sums: Sequence[str]) -> list[str]:
+    def step(pointers: Sequence[str], sums: Sequence[str]) -> list[str]:
+        *lines, b = pointers
         row = [
             load(fn, offset(fn, b, dtype, str(at)), dtype, lanes, mask)
             for at, mask in zip(starts, masks, strict=True)
         ]
-        result = []
-        for r in range(rows):
-            x = load(fn, offset(fn, a, dtype, str(r), tile.a_row), dtype, 1)
+        result: list[str] = []
+        for address in line_addresses(fn, lines, dtype, (tile.a_row, twice), rows):
+            x = load(fn, address, dtype, 1)
             one = fn.value(f"insertelement {kind} poison, {element} {x}, i64 0")
             x = fn.value(
                 f"shufflevector {kind} {one}, {kind} poison, <{lanes} x i32> zeroinitializer"
             )
-            for v, y in enumerate(row):
-                total = sums[r * len(row) + v]
+            for y in row:
+                total = sums[len(result)]
                 result.append(multiply_add(fn, kind, suffix(dtype, lanes), target, x, y, total))
         return result
 
     def advance(pointers: Sequence[str], by: int) -> list[str]:
-        a, b = pointers
-        return [
-            offset(fn, a, dtype, str(by), tile.a_k),
-            offset(fn, b, dtype, str(by), tile.b_k),
-        ]
+        *lines, b = pointers
+        moved = [offset(fn, a, dtype, str(by), tile.a_k) for a in lines]
+        return [*moved, offset(fn, b, dtype, str(by), tile.b_k)]
 
     ways = _ways(number)
-    pointers, sums, done = list(operands), list(start), "0"
+    lines, twice = lines_from(fn, operands[0], dtype, tile.a_row, rows)
+    pointers, sums, done = [*lines, operands[1]], list(start), "0"
+    places = len(pointers)
     if ways > 1:
         done = fn.value(f"and i64 %count, {-ways}")
         first = [*sums, *_zeros(number * (ways - 1))]
         carried = [("ptr", p) for p in pointers] + [(kind, x) for x in first]
         with fn.carrying("0", done, str(ways), carried) as (_, now, following):
-            following[:2] = advance(now[:2], ways)
+            following[:places] = advance(now[:places], ways)
             for way in range(ways):
-                part = slice(2 + way * number, 2 + (way + 1) * number)
-                a, b = advance(now[:2], way)
-                following[part] = step(a, b, now[part])
-        pointers, all_sums = following[:2], following[2:]
+                part = slice(places + way * number, places + (way + 1) * number)
+                following[part] = step(advance(now[:places], way), now[part])
+        pointers, all_sums = following[:places], following[places:]
         sums = [_total(fn, kind, all_sums[i::number]) for i in range(number)]
     carried = [("ptr", p) for p in pointers] + [(kind, x) for x in sums]
     with fn.carrying(done, "%count", "1", carried) as (_, now, following):
-        following[:2] = advance(now[:2], 1)
-        following[2:] = step(now[0], now[1], now[2:])
-    return following[2:]
+        following[:places] = advance(now[:places], 1)
+        following[places:] = step(now[:places], now[places:])
+    return following[places:]
 
 
 def _inner(fn: Function, tile: Tile, target: Target, lanes: int) -> None:
@@ -236,13 +246,13 @@ def _inner(fn: Function, tile: Tile, target: Target, lanes: int) -> None:
         following[:] = step(k, now, mask)
     for first in range(0, number, lanes):
         some = following[first : first + lanes]
-        total, valid = _sums_across(fn, some, dtype, lanes), len(some)
+        total, valid = sums_across(fn, some, dtype, lanes), len(some)
         address = offset(fn, "%sums", dtype, str(first))
         width = 1 << (valid - 1).bit_length()
         store(fn, total, address, dtype, width)
 
 
-def _sums_across(fn: Function, vectors: list[str], dtype: Dtype, lanes: int) -> str:
+def sums_across(fn: Function, vectors: list[str], dtype: Dtype, lanes: int) -> str:
     """The sum of the elements of each vector, as one vector of as many sums.
 
     Their number is rounded up to a power of two; the sums beyond are any numbers. Vectors are

@@ -29,7 +29,11 @@ class Register(NamedTuple):
     lanes: int = 1
 
 
-_FLOATS = {FLOAT32: "float", FLOAT64: "double", FLOAT16: "half", BFLOAT16: "bfloat"}
+# A bfloat16 is the upper half of a float32, and an integer here: few machines know it, the others
+# would call a function for each, and some of those that do take its smallest numbers for zeros.
+_FLOATS = {FLOAT32: "float", FLOAT64: "double", FLOAT16: "half"}
+_BITS = np.dtype(np.uint32)
+_UPPER = np.dtype(np.uint16)
 _INTEGER_OPS = {"add": "add", "sub": "sub", "mul": "mul", "and": "and", "or": "or", "xor": "xor"}
 _FLOAT_OPS = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv", "rem": "frem"}
 _ROUNDINGS = {"floor": "floor", "ceil": "ceil", "trunc": "trunc", "rint": "nearbyint"}
@@ -53,11 +57,8 @@ def type_of(dtype: Dtype, lanes: int) -> str:
 
 def suffix(dtype: Dtype, lanes: int) -> str:
     """How overloaded intrinsics name a type, as in v16f32."""
-    letter = "bf16" if dtype == BFLOAT16 else f"{'f' if dtype.kind == 'f' else 'i'}"
-    if dtype == BOOL:
-        letter = "i1"
-    elif dtype != BFLOAT16:
-        letter += str(8 * dtype.itemsize)
+    bits = 1 if dtype == BOOL else 8 * dtype.itemsize
+    letter = f"{'f' if dtype in _FLOATS else 'i'}{bits}"
     return letter if lanes == 1 else f"v{lanes}{letter}"
 
 
@@ -70,6 +71,8 @@ def literal(value: Any, dtype: Dtype) -> str:
     """The text of a constant."""
     if dtype == BOOL:
         return "true" if value else "false"
+    if dtype == BFLOAT16:
+        return str(np.asarray(value, dtype).view(np.uint16))
     if dtype.kind != "f":
         return str(int(value))
     # Floats are written by their bits; those of 32 bits as the same number of 64.
@@ -269,6 +272,8 @@ class VectorWriter(ScalarOps[Register]):
             return x
         if x.text[0] != "%" and x.lanes == 1 and x.dtype != dtype:
             x = self._named(x)
+        if BFLOAT16 in (x.dtype, dtype):
+            return self._convert_bfloat(x, dtype)
         kind, to = type_of(x.dtype, x.lanes), type_of(dtype, x.lanes)
         floats = x.dtype in _FLOATS, dtype in _FLOATS
         if dtype == BOOL:
@@ -290,6 +295,23 @@ class VectorWriter(ScalarOps[Register]):
         else:
             word = "sext" if x.dtype.kind == "i" else "zext"
         return self._result(f"{word} {kind} {x.text} to {to}", dtype, x.lanes)
+
+    def _convert_bfloat(self, x: Register, dtype: Dtype) -> Register:
+        if x.dtype == BFLOAT16:
+            bits = self.convert(Register(x.text, _UPPER, x.lanes), _BITS)
+            value = self.bitcast(self.shl(bits, self.constant(16, _BITS)), FLOAT32)
+            return self.convert(value, dtype)
+        value = self.convert(x, FLOAT32)
+        bits, sixteen = self.bitcast(value, _BITS), self.constant(16, _BITS)
+        upper = self.shr(bits, sixteen)
+        # To the nearest, of two to the even one: what carries is above half, or half and odd.
+        odd = self.and_(upper, self.constant(1, _BITS))
+        near = self.shr(self.add(bits, self.add(odd, self.constant(0x7FFF, _BITS))), sixteen)
+        sign = self.and_(upper, self.constant(0x8000, _BITS))
+        nan = self.or_(sign, self.constant(0x7FC0, _BITS))
+        found = self.select(self.compare("ne", value, value), nan, near)
+        text = self.convert(found, _UPPER).text
+        return Register(text, BFLOAT16, x.lanes)
 
     def _named(self, x: Register) -> Register:
         """A constant as a value: not every instruction takes a literal of its type."""
