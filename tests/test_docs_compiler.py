@@ -31,7 +31,7 @@ def lowered(names):
     return names["lowered"]
 
 
-@pytest.mark.parametrize("stage", (*STAGES, "loop"))
+@pytest.mark.parametrize("stage", [*STAGES, "loop"])
 def test_stage(names, lowered, stage, request):
     if stage == "loop":
         text = names["loop"].as_text("plan")

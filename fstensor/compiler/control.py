@@ -22,6 +22,7 @@ from fstensor.ops.families import PerElement
 if TYPE_CHECKING:
     from fstensor.compiler.plan import Segment
 
+
 @final
 class Copy(PerElement):
     """The operand, in memory of its own: what a program inside returns without having made it."""

@@ -33,8 +33,10 @@ from fstensor.compiler.llvm.target import TARGETS, chosen_target, has_half_conve
 _LEVEL = 1
 _OPTIONS = {"reloc": "pic", "codemodel": "small", "opt": _LEVEL}
 
+_LAST_KNOWN_LLVM = 22
+
 # To be changed when the same text is made into other code, or object code is linked differently.
-_VERSION = 1
+_VERSION = 2
 
 # LLVM is entered by one thread at a time.
 _lock = threading.RLock()
@@ -265,9 +267,27 @@ def _emit(text: str, machine: Any, verify: bool) -> bytes:
     module = _parse(text, context)
     if verify:
         _verify(module, text)
-    code: bytes = machine.emit_object(module)
+    with _without_strength_reduction():
+        code: bytes = machine.emit_object(module)
     module.close()
     return code
+
+
+@contextlib.contextmanager
+def _without_strength_reduction() -> Iterator[None]:
+    """Leave out a pass that takes a third of the time, and makes our loops no faster.
+
+    The option is one of the whole process, so that it is put back for other users of LLVM. LLVM
+    ends the process for an option that it does not know: none is set for unknown versions.
+    """
+    if llvm.llvm_version_info[0] > _LAST_KNOWN_LLVM:
+        yield
+        return
+    llvm.set_option("", "-disable-lsr=true")
+    try:
+        yield
+    finally:
+        llvm.set_option("", "-disable-lsr=false")
 
 
 def _emit_assembly(text: str, machine: Any) -> str:
