@@ -1,5 +1,8 @@
 """JAX's programming model on NumPy and CuPy buffers: pure functions in, pure functions out."""
 
+import importlib
+from typing import Any
+
 from fstensor import (
     custom_batching,
     custom_derivatives,
@@ -89,7 +92,9 @@ __all__ = [
     "linearize",
     "log_compiles",
     "make_jaxpr",
+    "nn",
     "numpy",
+    "optim",
     "print_saved_residuals",
     "pure_callback",
     "random",
@@ -103,3 +108,11 @@ __all__ = [
     "vjp",
     "vmap",
 ]
+
+_LARGE = ("nn", "optim")  # what not all need is imported when it is asked for
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LARGE:
+        return importlib.import_module(f"fstensor.{name}")
+    raise AttributeError(f"module 'fstensor' has no attribute {name!r}")

@@ -26,6 +26,8 @@ MODULES = [
     "fstensor.numpy",
     "fstensor.numpy.fft",
     "fstensor.numpy.linalg",
+    "fstensor.nn",
+    "fstensor.optim",
     "fstensor.random",
     "fstensor.scipy",
     "fstensor.scipy.linalg",
