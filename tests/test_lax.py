@@ -363,3 +363,9 @@ def test_parameters_are_those_of_jax(name):
             assert (
                 got[p].kind == expected[p].kind or expected[p].kind is expected[p].POSITIONAL_ONLY
             )
+
+
+def test_python_floats_are_converted_directly():
+    assert lax.convert_element_type(1.3, np.float64).item() == 1.3
+    assert lax.convert_element_type(1.3, np.complex128).item() == 1.3
+    assert lax.convert_element_type(1.7, np.int32).item() == 1

@@ -209,7 +209,8 @@ class _Parts:
             part = writer.record.load(writer.access(v, place))
             writer.values[k] = writer.record.reduce(kernel.instructions[k].detail, part)
         writer.make(s.value for s in stores)
-        if any(i.stage >= 1 and i.axes & kernel.inner_bits for i in kernel.instructions):
+        later = [i for i in kernel.instructions if i.stage >= 1 and i.axes & kernel.inner_bits]
+        if later or any(kernel.is_inside(s) and kernel.stage_of(s) >= 1 for s in kernel.stores):
             written += [Written(v, None, writer.values[k]) for k, v in results.items()]
         return writer.finish([*written, *self._written(stores, writer)])
 

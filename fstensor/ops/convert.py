@@ -143,7 +143,10 @@ def convert_element_type(operand: ArrayLike, new_dtype: DtypeLike) -> Array:
     Complex to real drops the imaginary part. Floats to integers round towards zero; numbers beyond
     the integers' range give the nearest end of it, and NaN gives 0.
     """
-    x, target = lift(operand), dtypes.canonical(new_dtype)
+    target = dtypes.canonical(new_dtype)
+    # A Python float goes there directly, not by way of the default float.
+    direct = type(operand) is float and dtypes.is_inexact(target)
+    x = lift(operand, target) if direct else lift(operand)
     if x.dtype == target and not x.weak_type:
         return x
     return ConvertElementType(target, False).bind(x)

@@ -19,7 +19,7 @@ from fstensor.ops.random_bits import check_sizes
 from fstensor.ops.special import erf, erf_inv
 from fstensor.ops.transcendental import log, log1p, tan
 from fstensor.random.keys import check_key, split_keys, unstack
-from fstensor.random.uniform import float_dtype, full_shape, to_rank, uniform
+from fstensor.random.uniform import float_dtype, full_shape, to_rank, uniform, unrounded
 from fstensor.transforms.jit import jit
 
 
@@ -70,7 +70,8 @@ def truncated_normal(
     typed = check_key(key, "truncated_normal")
     sizes = full_shape(shape, "truncated_normal", lower, upper)
     target = float_dtype(dtype, "truncated_normal")
-    return _truncated_normal(typed, lower, upper, sizes, target)
+    low, high = (unrounded(bound, target) for bound in (lower, upper))
+    return _truncated_normal(typed, low, high, sizes, target)
 
 
 @functools.partial(jit, static_argnums=(3, 4))

@@ -51,9 +51,9 @@ def uniform(
     (2,)
     """
     typed = check_key(key, "uniform")
-    return _uniform(
-        typed, minval, maxval, check_sizes(shape, "uniform"), float_dtype(dtype, "uniform")
-    )
+    target = float_dtype(dtype, "uniform")
+    low, high = (unrounded(bound, target) for bound in (minval, maxval))
+    return _uniform(typed, low, high, check_sizes(shape, "uniform"), target)
 
 
 @functools.partial(jit, static_argnums=(3, 4))
@@ -80,6 +80,17 @@ def float_dtype(dtype: DtypeLike, what: str) -> np.dtype[Any]:
     if not dtypes.is_float(target):
         raise DtypeError(f"{what}: dtype must be a float dtype, got {dtypes.name(target)}")
     return target
+
+
+def in_dtype(x: ArrayLike, dtype: np.dtype[Any]) -> Array:
+    """A parameter in the dtype to draw. For use before `jit`, which would round a Python number."""
+    return convert_element_type(lift(x, dtype), dtype)
+
+
+def unrounded(x: ArrayLike, dtype: np.dtype[Any]) -> ArrayLike:
+    """A parameter that `jit` will not round, otherwise as it is."""
+    narrowed = isinstance(x, (int, float)) and dtype.itemsize > dtypes.default_float().itemsize
+    return lift(x, dtype) if narrowed else x
 
 
 def to_rank(x: Array, shape: tuple[int, ...], what: str) -> Array:
@@ -211,3 +222,10 @@ def rademacher(key: ArrayLike, shape: Any = (), dtype: DtypeLike = None) -> Arra
         raise DtypeError(f"rademacher: dtype must be numeric, got {dtypes.name(target)}")
     coin = bernoulli(key, 0.5, check_sizes(shape, "rademacher"))
     return sub(mul(convert_element_type(coin, target), 2), 1)
+
+
+def signs(key: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """-1 or 1 as floats, drawn as JAX's `rademacher` does where `dtype` is its default float."""
+    wide = np.float64 in (dtype, dtypes.default_float())
+    coin = bernoulli(key, np.asarray(0.5, np.float64 if wide else np.float32), shape)
+    return sub(mul(convert_element_type(coin, dtype), 2), 1)

@@ -41,6 +41,7 @@ REDUCTIONS = {
     "any": lambda x, axis: fnp.any(x > 3, axis=axis),
     "var": lambda x, axis: fnp.var(x, axis=axis),
     "softmax": softmax,
+    "sum everywhere": lambda x, axis: fnp.broadcast_to(fnp.sum(x, axis, keepdims=True), x.shape),
     "sum and square": lambda x, axis: (fnp.sum(x, axis=axis, keepdims=True) + 1, x * x),
     "two sums": lambda x, axis: (fnp.sum(x, axis=axis), fnp.sum(x * x, axis=axis)),
     "of indices": lambda x, axis: fnp.sum(
