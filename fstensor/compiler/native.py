@@ -19,7 +19,7 @@ from fstensor.compiler.calls import Assembled, Call
 from fstensor.compiler.fingerprint import NoFingerprintError, fingerprint
 from fstensor.compiler.layout import ALIGNMENT
 from fstensor.compiler.llvm import engine, objects
-from fstensor.compiler.threads import BARRIER_BYTES, provide_barrier, team
+from fstensor.compiler.threads import BARRIER_BYTES, provide_barrier, size_of_team, team
 from fstensor.core.aval import ShapedArray
 from fstensor.core.donation import given_up
 from fstensor.core.jaxpr import ClosedJaxpr, Eqn, Jaxpr
@@ -27,6 +27,10 @@ from fstensor.core.primitive import Primitive
 
 if TYPE_CHECKING:
     from fstensor.compiler.pipeline import Pipeline
+
+# Modules of more characters than this are compiled in parts, each of as many, but by few threads.
+_LEAST_TEXT = 60_000
+_MOST_PARTS = 4
 
 
 @final
@@ -171,7 +175,9 @@ class Native:
             return assembled, None
         provide_barrier()
         header = recipe.written(self.source, assembled) if self._key else None
-        code = engine.compile_module(self.pipeline.llvm, kept=header is None)
+        count = min(size_of_team(), len(self.pipeline.llvm) // _LEAST_TEXT, _MOST_PARTS)
+        parts = self.pipeline.module.parts(count) if count > 1 else ()
+        code = engine.compile_module(self.pipeline.llvm, kept=header is None, parts=parts)
         if self._key and header is not None:
             engine.keep(self._key, header + code.object_code)
         return assembled, code

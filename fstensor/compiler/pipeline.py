@@ -28,7 +28,8 @@ class Pipeline:
 
     donated: which of its inputs the caller may give up.
     source: the program, its loops and choices nested. steps: what fusion made of it. parts: the
-    steps in segments. llvm: the text of the module. assembled: how its functions are called.
+    steps in segments. module, llvm: the module and its text. assembled: how its functions are
+    called.
     """
 
     def __init__(self, program: ClosedJaxpr, donated: Sequence[int] = ()) -> None:
@@ -42,7 +43,7 @@ class Pipeline:
         given = [source.jaxpr.invars[i] for i in donated]
         allow_donations(self.parts, given, {a for a in outputs if isinstance(a, Var)})
         self.schedules: list[Schedule] = []
-        module = Module()
+        self.module = module = Module()
         own = set(program.jaxpr.constvars)
         pairs = zip(source.jaxpr.constvars, source.consts, strict=True)
         self.assembled = Assembled([], outputs, {v: c for v, c in pairs if v not in own})

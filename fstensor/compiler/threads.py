@@ -86,6 +86,15 @@ def usable_cpus() -> int:
     return max(1, min(count, _cpus_of_container()))
 
 
+def size_of_team() -> int:
+    """How many threads `config.threads` stands for."""
+    return _size(config.threads)
+
+
+def _size(setting: int | str) -> int:
+    return setting if isinstance(setting, int) else min(usable_cpus(), _MOST_BY_DEFAULT)
+
+
 def _cpus_of_container() -> int:
     """The share that a container has of the machine, rounded up; large where there is no limit."""
     try:
@@ -98,7 +107,7 @@ def _cpus_of_container() -> int:
 def _form(setting: int | str) -> Team:
     """Make or find the team of a setting, in place of one of another size."""
     with _lock:
-        size = setting if isinstance(setting, int) else min(usable_cpus(), _MOST_BY_DEFAULT)
+        size = _size(setting)
         formed = _teams.get(setting)
         if formed is None:
             formed = next((t for t in _teams.values() if t.size == size), None)

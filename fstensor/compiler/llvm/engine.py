@@ -19,21 +19,19 @@ import re
 import sys
 import threading
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, final
 
 import llvmlite
 import llvmlite.binding as llvm
 
-from fstensor.compiler.llvm import half, object_cache
+from fstensor.compiler.llvm import emission, half, object_cache
 from fstensor.compiler.llvm.target import TARGETS, chosen_target, has_half_conversions
 
 # Level 0 takes half the time of 1, but keeps values on the stack. Of kernels that are written as
 # vectors, 2 and 3 make what 1 makes.
 _LEVEL = 1
 _OPTIONS = {"reloc": "pic", "codemodel": "small", "opt": _LEVEL}
-
-_LAST_KNOWN_LLVM = 22
 
 # To be changed when the same text is made into other code, or object code is linked differently.
 _VERSION = 2
@@ -98,7 +96,9 @@ class Compiled:
     def __init__(self, object_code: bytes, names: Iterable[str]) -> None:
         self.object_code = object_code
         self.names = tuple(names)
-        builder = llvm.JITLibraryBuilder().add_object_img(object_code).add_current_process()
+        builder = llvm.JITLibraryBuilder().add_current_process()
+        for code in emission.taken_apart(object_code):
+            builder.add_object_img(code)
         for name in self.names:
             builder.export_symbol(name)
         with _lock:
@@ -148,19 +148,22 @@ def verifying() -> bool:
     return os.environ.get("FSTENSOR_VERIFY_IR", "") not in ("", "0")
 
 
-def compile_module(text: str, verify: bool | None = None, kept: bool = True) -> Compiled:
+def compile_module(
+    text: str, verify: bool | None = None, kept: bool = True, parts: Sequence[str] = ()
+) -> Compiled:
     """Compile a module of LLVM IR, or find it compiled in this process or on disk.
 
     verify: check the module by LLVM's verifier, and compile it for certain. None stands for whether
         the environment has FSTENSOR_VERIFY_IR, other than "" and "0".
     kept: whether it is looked for on disk, and kept there.
+    parts: modules that make up this one, to be compiled by as many threads.
     Raises: RuntimeError with the line in question when the text is no valid IR.
     """
     if verify is None:
         verify = verifying()
     if not has_half_conversions():
         _provide_half_conversions()
-    return _compile(text, verify, kept)
+    return _compile(text, verify, kept, parts)
 
 
 @functools.cache
@@ -174,14 +177,14 @@ def _provide_half_conversions() -> None:
 _always_needed: list[Compiled] = []
 
 
-def _compile(text: str, verify: bool, kept: bool) -> Compiled:
+def _compile(text: str, verify: bool, kept: bool, parts: Sequence[str] = ()) -> Compiled:
     key = digest(text)
     with _lock:
         compiled = _known.get(key)
         if compiled is None or verify:
             code = find(key) if kept and not verify else None
             if code is None:
-                code = _emit(text, _host_machine(), verify)
+                code = _emit_all(parts or [text], verify)
                 if kept:
                     keep(key, code)
             compiled = _known[key] = _link(code, text)
@@ -262,32 +265,25 @@ def _machine_of(triple: str | None, cpu: str | None, features: str) -> Any:
     return _machine(triple, cpu or "", features)
 
 
+def _emit_all(texts: Sequence[str], verify: bool) -> bytes:
+    """The object code of the parts of a module, made by as many threads."""
+    machines = [_host_machine(k) for k in range(len(texts))]
+    works = [
+        functools.partial(_emit, text, machine, verify)
+        for text, machine in zip(texts, machines, strict=True)
+    ]
+    with emission.without_strength_reduction():
+        return emission.joined(emission.at_once(works))
+
+
 def _emit(text: str, machine: Any, verify: bool) -> bytes:
     context = llvm.create_context()  # goes after use, and with it the types and constants
     module = _parse(text, context)
     if verify:
         _verify(module, text)
-    with _without_strength_reduction():
-        code: bytes = machine.emit_object(module)
+    code = emission.emit_object(machine, module)
     module.close()
     return code
-
-
-@contextlib.contextmanager
-def _without_strength_reduction() -> Iterator[None]:
-    """Leave out a pass that takes a third of the time, and makes our loops no faster.
-
-    The option is one of the whole process, so that it is put back for other users of LLVM. LLVM
-    ends the process for an option that it does not know: none is set for unknown versions.
-    """
-    if llvm.llvm_version_info[0] > _LAST_KNOWN_LLVM:
-        yield
-        return
-    llvm.set_option("", "-disable-lsr=true")
-    try:
-        yield
-    finally:
-        llvm.set_option("", "-disable-lsr=false")
 
 
 def _emit_assembly(text: str, machine: Any) -> str:
@@ -380,20 +376,25 @@ def _host_features() -> str:
 
 @functools.cache
 def _machine(triple: str, cpu: str, features: str) -> Any:
+    return _new_machine(triple, cpu, features)
+
+
+def _new_machine(triple: str, cpu: str, features: str) -> Any:
     target = llvm.Target.from_triple(triple)
     return target.create_target_machine(cpu=cpu, features=features, **_OPTIONS)
 
 
 @functools.cache
-def _host_machine() -> Any:
+def _host_machine(number: int = 0) -> Any:
+    """A machine for this processor, another one for each thread."""
     _initialize_host()
-    return _machine(_host_triple(), _host_cpu(), _host_features())
+    if number == 0:
+        return _machine(_host_triple(), _host_cpu(), _host_features())
+    return _new_machine(_host_triple(), _host_cpu(), _host_features())
 
 
 @functools.cache
 def _engine() -> Any:
     _initialize_host()
-    machine = llvm.Target.from_triple(_host_triple()).create_target_machine(
-        cpu=_host_cpu(), features=_host_features(), **_OPTIONS
-    )
+    machine = _new_machine(_host_triple(), _host_cpu(), _host_features())
     return llvm.create_lljit_compiler(machine, use_jit_link=True, suppress_errors=True)

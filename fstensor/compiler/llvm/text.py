@@ -5,9 +5,12 @@ Text is written, not a tree of objects: LLVM parses it at once, and so do reader
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import final
+
+_PARAMETER = re.compile(r" %[\w.]+(?=[,)])")
 
 
 @final
@@ -30,9 +33,36 @@ class Module:
         return name in self._functions
 
     def __str__(self) -> str:
+        return self._text(self._functions.values())
+
+    def _text(self, functions: Iterable[str]) -> str:
         attributes = "attributes #0 = { nounwind }"
         attributes += "\nattributes #1 = { nounwind noinline optnone }"
-        return "\n".join([*self._declared, "", *self._functions.values(), attributes, ""])
+        return "\n".join([*self._declared, "", *functions, attributes, ""])
+
+    def parts(self, count: int) -> list[str]:
+        """The module as several, of about the same length, that can be linked together.
+
+        Functions are public in them, so that those of one part can call those of another.
+        """
+        shares: list[dict[str, str]] = [{} for _ in range(count)]
+        lengths = [0] * count
+        for name, text in sorted(self._functions.items(), key=lambda item: -len(item[1])):
+            k = lengths.index(min(lengths))
+            shares[k][name] = text.replace("define internal ", "define ", 1)
+            lengths[k] += len(text)
+        declared = {name: _declaration(text) for name, text in self._functions.items()}
+        return [
+            self._text([*(d for n, d in declared.items() if n not in share), *share.values()])
+            for share in shares
+        ]
+
+
+def _declaration(definition: str) -> str:
+    """The line by which another module knows of a function."""
+    head = definition[: definition.index("\n")].replace("internal ", "", 1)
+    head = head[: head.rindex(" #")].replace("define ", "declare ", 1)
+    return _PARAMETER.sub("", head)
 
 
 @final
