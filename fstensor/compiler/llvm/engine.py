@@ -277,21 +277,31 @@ def _emit_all(texts: Sequence[str], verify: bool) -> bytes:
 
 
 def _emit(text: str, machine: Any, verify: bool) -> bytes:
-    context = llvm.create_context()  # goes after use, and with it the types and constants
-    module = _parse(text, context)
-    if verify:
-        _verify(module, text)
-    code = emission.emit_object(machine, module)
-    module.close()
-    return code
+    with _parsed(text) as module:
+        if verify:
+            _verify(module, text)
+        return emission.emit_object(machine, module)
 
 
 def _emit_assembly(text: str, machine: Any) -> str:
-    module = _parse(text, llvm.create_context())
-    _verify(module, text)
-    result: str = machine.emit_assembly(module)
-    module.close()
-    return result
+    with _parsed(text) as module:
+        _verify(module, text)
+        result: str = machine.emit_assembly(module)
+        return result
+
+
+@contextlib.contextmanager
+def _parsed(text: str) -> Iterator[Any]:
+    """A module in a context of its own, which goes after it, and with it the types and constants.
+
+    A collector of garbage, say of what an exception refers to, might take the context first.
+    """
+    context = llvm.create_context()
+    module = _parse(text, context)
+    try:
+        yield module
+    finally:
+        module.close()
 
 
 def _parse(text: str, context: Any) -> Any:
