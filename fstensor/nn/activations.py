@@ -7,6 +7,7 @@ a kink, its derivative there is the one on the side of smaller x, as in both: re
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from fstensor import dtypes, lax, random
 from fstensor import numpy as fnp
@@ -15,9 +16,8 @@ from fstensor.core.boundary import boundary
 from fstensor.errors import OptionError, ShapeError
 from fstensor.numpy import tanh as tanh
 from fstensor.numpy.promote import inexact, promote_all, select
-from fstensor.scipy.special import log_softmax as log_softmax
+from fstensor.scipy import special
 from fstensor.scipy.special import logsumexp as logsumexp
-from fstensor.scipy.special import softmax as softmax
 
 # Klambauer et al., 2017, eq. 14: with these, mean 0 and variance 1 are kept.
 _SELU_ALPHA = 1.6732632423543772848170429916717
@@ -50,6 +50,13 @@ def hardtanh(x: ArrayLike, min_val: float = -1.0, max_val: float = 1.0) -> Array
         raise OptionError(f"hardtanh: min_val must be at most max_val, got {min_val} and {max_val}")
     x = fnp.asarray(x)
     return _where(x <= min_val, min_val, _where(x >= max_val, max_val, x, x), x)
+
+
+@boundary
+def hard_tanh(x: ArrayLike) -> Array:
+    """`hardtanh` between -1 and 1, with derivative 1 at them, as in `jax.nn`."""
+    x = fnp.asarray(x)
+    return _where(x > 1, 1, _where(x < -1, -1, x, x), x)
 
 
 @boundary
@@ -255,6 +262,48 @@ def glu(x: ArrayLike, axis: int = -1) -> Array:
 
 
 @boundary
+def softmax(
+    x: ArrayLike, axis: int | tuple[int, ...] | None = -1, where: ArrayLike | None = None
+) -> Array:
+    """exp(x) divided by its sum over `axis`.
+
+    where: which elements there are, at least one in each sum; the others become 0.
+    """
+    x = inexact("softmax", x)
+    if where is None:
+        return special.softmax(x, axis=axis)
+    mask, shifted = _shifted(x, axis, where)
+    terms = _where(mask, fnp.exp(shifted), 0, x)
+    return terms / fnp.sum(terms, axis, keepdims=True)
+
+
+@boundary
+def log_softmax(
+    x: ArrayLike, axis: int | tuple[int, ...] | None = -1, where: ArrayLike | None = None
+) -> Array:
+    """Logarithm of `softmax`, without underflow.
+
+    where: which elements there are, at least one in each sum; the others become minus infinity.
+    """
+    x = inexact("log_softmax", x)
+    if where is None:
+        return special.log_softmax(x, axis=axis)
+    mask, shifted = _shifted(x, axis, where)
+    terms = _where(mask, fnp.exp(shifted), 0, x)
+    return _where(mask, shifted - fnp.log(fnp.sum(terms, axis, keepdims=True)), -math.inf, x)
+
+
+def _shifted(x: Array, axis: int | tuple[int, ...] | None, where: ArrayLike) -> tuple[Array, Array]:
+    """The mask, and x minus its largest element along `axis` that counts; 0 for the others.
+
+    Those others may hold anything: not even their derivatives are infinite.
+    """
+    mask = fnp.broadcast_to(fnp.asarray(where, bool), x.shape)
+    top = lax.stop_gradient(fnp.max(x, axis, keepdims=True, initial=-math.inf, where=mask))
+    return mask, _where(mask, x, top, x) - top
+
+
+@boundary
 def softmin(x: ArrayLike, axis: int | tuple[int, ...] | None = -1) -> Array:
     """softmax(-x)."""
     return softmax(-inexact("softmin", x), axis=axis)
@@ -297,15 +346,23 @@ def standardize(
     variance: ArrayLike | None = None,
     epsilon: float = 1e-5,
     where: ArrayLike | None = None,
+    *,
+    algorithm: Literal["fast", "stable"] = "fast",
 ) -> Array:
     """(x - mean) / sqrt(variance + epsilon), with those along `axis` where they are not given.
 
     where: which elements count for mean and variance.
+    algorithm: of the variance: "fast", the mean of squares minus the square of the mean, or
+        "stable", the mean of squares of x - mean. Raises: OptionError for another.
     """
+    if algorithm not in ("fast", "stable"):
+        raise OptionError(f"standardize: algorithm must be fast or stable, got {algorithm!r}")
     x = inexact("standardize", x)
     if mean is None:
         mean = fnp.mean(x, axis, keepdims=True, where=where)
-    if variance is None:
+    if variance is None and algorithm == "stable":
+        variance = fnp.mean(fnp.square(x - mean), axis, keepdims=True, where=where)
+    elif variance is None:
         square = fnp.mean(x * x, axis, keepdims=True, where=where)
         variance = fnp.maximum(square - fnp.square(mean), 0)
     return (x - fnp.asarray(mean)) * lax.rsqrt(fnp.asarray(variance, x.dtype) + epsilon)

@@ -108,7 +108,7 @@ def dot_product_attention(
     outputs = outputs.reshape(shape)
     if not return_residual:
         return outputs
-    residual = fnp.moveaxis(logsumexp(logits, -1), -1, 1).astype(key.dtype)
+    residual = fnp.moveaxis(fnp.asarray(logsumexp(logits, -1)), -1, 1).astype(key.dtype)
     return outputs, lax.stop_gradient(residual.reshape(shape[:-1]))
 
 
@@ -142,9 +142,9 @@ def attended(
     shape = (b, heads, t, s)
     if bias is not None:
         logits = logits + _of_scores("bias", bias, shape).astype(wide)
-    seen = _seen(mask, shape, is_causal, query_lengths, key_lengths, window)
-    if seen is not None:
-        least = fnp.asarray(_MASKED * float(dtypes.finfo(wide).max), wide)
+    least = fnp.asarray(_MASKED * float(dtypes.finfo(wide).max), wide)
+    # One after the other, so that none of them is kept for each score.
+    for seen in _seen(mask, shape, is_causal, query_lengths, key_lengths, window):
         logits = select(seen, logits, least)
     weights = softmax(logits, axis=-1).astype(value.dtype)
     if drop is not None:
@@ -200,8 +200,8 @@ def _seen(
     query_lengths: ArrayLike | None,
     key_lengths: ArrayLike | None,
     window: int | tuple[int, int] | None,
-) -> Array | None:
-    """Where attention is paid, broadcasting to the scores; None for everywhere."""
+) -> list[Array]:
+    """Where attention is paid: where all of these say so, which broadcast to the scores."""
     parts: list[Array] = []
     if mask is not None:
         given = _of_scores("mask", mask, shape)
@@ -228,12 +228,7 @@ def _seen(
     if key_lengths is not None:
         ends = _lengths("key_value_seq_lengths", key_lengths, b)
         parts.append(keys < ends[:, None, None, None])
-    if not parts:
-        return None
-    seen = parts[0]
-    for part in parts[1:]:
-        seen = seen & part
-    return seen
+    return parts
 
 
 def _lengths(name: str, lengths: ArrayLike, b: int) -> Array:

@@ -47,6 +47,11 @@ def conv(
     Shapes: x (n, *s, c), kernel (*window, c / groups, features), bias (features,) ->
         (n, *y, features), y = floor((padded s - dilation (window - 1) - 1) / stride) + 1.
     Raises: ShapeError where shapes do not fit, OptionError for arguments that do not fit the rank.
+
+    >>> from fstensor import nn
+    >>> x, kernel = fnp.ones((1, 8, 8, 4)), fnp.ones((3, 3, 4, 6))
+    >>> nn.conv(x, kernel, stride=2, padding=1).shape
+    (1, 4, 4, 6)
     """
     x, w = promote_dtypes("conv", x, kernel)
     layout = layout_of("conv", x, data_format)

@@ -29,8 +29,9 @@ def ctc_loss(
     it is the target.
 
     Shapes: log_probs (times, batch, classes), logarithms of probabilities; targets (batch, labels),
-        indices of classes other than blank, padded at the end by any; input_lengths and
-        target_lengths (batch,), how many times and labels count. Or all without the batch.
+        indices of classes other than blank, padded at the end by anything; input_lengths and
+        target_lengths (batch,), how many times and labels count. Or all without the batch. An index
+        beyond the last class counts as the last one, for values are not looked at.
     reduction: for the mean each loss is divided by the number of its labels, 1 at least.
     zero_infinity: a target that is impossible, such as one that is too long, has the loss 0 and
         derivatives 0, instead of infinity.
@@ -44,9 +45,7 @@ def ctc_loss(
     labels, times, counts = (fnp.asarray(x) for x in (targets, input_lengths, target_lengths))
     _check(logp, labels, times, counts)
     if not 0 <= blank < logp.shape[-1]:
-        raise OptionError(
-            f"ctc_loss: blank must be one of {logp.shape[-1]} classes, got {blank}"
-        )
+        raise OptionError(f"ctc_loss: blank must be one of {logp.shape[-1]} classes, got {blank}")
     single = logp.ndim == 2
     if single:
         logp, labels = logp[:, None], labels[None]

@@ -26,10 +26,7 @@ def length(what: str, x: Array, p: float, axis: int, keepdims: bool = False) -> 
         return fnp.sum(absolute(x), axis, keepdims=keepdims)
     if p == math.inf:
         return fnp.max(absolute(x), axis, keepdims=keepdims, initial=0)
-    if p == 2:
-        powers = fnp.square(x)
-    else:
-        powers = _power(absolute(x), p)
+    powers = fnp.square(x) if p == 2 else _power(absolute(x), p)
     return _power(fnp.sum(powers, axis, keepdims=keepdims), 1 / p)
 
 
@@ -108,9 +105,7 @@ def cdist(x1: ArrayLike, x2: ArrayLike, p: float = 2.0) -> Array:
     """
     a, b = floats("cdist", x1, x2)
     if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-1]:
-        raise ShapeError(
-            f"cdist: takes (..., m, n) and (..., k, n), got {a.aval} and {b.aval}"
-        )
+        raise ShapeError(f"cdist: takes (..., m, n) and (..., k, n), got {a.aval} and {b.aval}")
     a, b = _pair("cdist", a[..., :, None, :], b[..., None, :, :])
     difference = a - b
     return length("cdist", difference, p, difference.ndim - 1)

@@ -62,12 +62,31 @@ def alpha_dropout(key: Array, x: ArrayLike, rate: float = 0.5) -> Array:
     Elements become the limit of selu, -1.758, with probability `rate`, and all are scaled and moved
     (Klambauer et al., 2017, section 3). Shapes: any. Raises: OptionError for a rate outside [0, 1].
     """
-    check_rate("alpha_dropout", rate)
     x = inexact("alpha_dropout", x)
+    return _moved("alpha_dropout", key, x, rate, x.shape)
+
+
+@boundary
+def feature_alpha_dropout(key: Array, x: ArrayLike, rate: float = 0.5) -> Array:
+    """As `alpha_dropout`, of whole channels of an example.
+
+    Shapes: x (n, ..., channels). Raises: OptionError for a rate outside [0, 1], ShapeError for
+    fewer than two axes.
+    """
+    x = inexact("feature_alpha_dropout", x)
+    if x.ndim < 2:
+        raise ShapeError(f"feature_alpha_dropout: must have two axes or more, got {x.aval}")
+    shape = (x.shape[0], *[1] * (x.ndim - 2), x.shape[-1])
+    return _moved("feature_alpha_dropout", key, x, rate, shape)
+
+
+def _moved(what: str, key: Array, x: Array, rate: float, shape: tuple[int, ...]) -> Array:
+    """x, moved to the limit of selu where a mask of some shape says so, and scaled."""
+    check_rate(what, rate)
     if rate == 1:
         return fnp.zeros_like(x)
     scale = 1 / math.sqrt((1 - rate) * (1 + rate * _SELU_LIMIT**2))
-    kept = random.bernoulli(key, 1 - rate, x.shape)
+    kept = random.bernoulli(key, 1 - rate, shape)
     y: Array = fnp.where(kept, x, _SELU_LIMIT) * scale - scale * rate * _SELU_LIMIT
     return y
 

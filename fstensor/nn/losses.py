@@ -28,7 +28,6 @@ from fstensor.nn.reduction import (
     reduced,
     weights_like,
 )
-
 from fstensor.transforms.custom_jvp import custom_jvp
 
 # Distances between numbers

@@ -1,7 +1,7 @@
 """Normalization, of activations and of weights.
 
-Channels are the last axis unless `axis` says otherwise. Statistics are computed in the dtype of x;
-variances divide by n.
+Channels are the last axis unless `axis` says otherwise. Of float16 and bfloat16, statistics are
+computed in float32; variances divide by n.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
+import numpy as np
+
 from fstensor import dtypes, lax
 from fstensor import numpy as fnp
 from fstensor.array import Array, ArrayLike
 from fstensor.core.boundary import boundary
-from fstensor.errors import OptionError, ShapeError
+from fstensor.errors import DtypeError, OptionError, ShapeError
 from fstensor.numpy.promote import inexact
 
 Axes: TypeAlias = int | Sequence[int]
@@ -27,6 +29,19 @@ def axes_of(what: str, axis: Axes, ndim: int) -> tuple[int, ...]:
     if any(not -ndim <= a < ndim for a in given):
         raise ShapeError(f"{what}: axis {given} must be within {ndim} axes")
     return tuple(sorted({a % ndim for a in given}))
+
+
+def _floats(what: str, x: ArrayLike) -> Array:
+    """Real floats. Raises: DtypeError for complex numbers."""
+    x = inexact(what, x)
+    if dtypes.is_complex(x.dtype):
+        raise DtypeError(f"{what}: must be real, got {x.aval}")
+    return x
+
+
+def _wide(x: Array) -> Array:
+    """At least float32, in which squares of float16 do not overflow."""
+    return x.astype(fnp.promote_types(x.dtype, np.float32))
 
 
 def _along(what: str, name: str, x: Array, parameter: ArrayLike, axes: tuple[int, ...]) -> Array:
@@ -54,9 +69,10 @@ def _affine(
 
 def _standardized(x: Array, axes: tuple[int, ...], epsilon: float) -> Array:
     """(x - mean) / sqrt(variance + epsilon), over some axes."""
-    centered = x - fnp.mean(x, axes, keepdims=True)
+    wide = _wide(x)
+    centered = wide - fnp.mean(wide, axes, keepdims=True)
     variance = fnp.mean(centered * centered, axes, keepdims=True)
-    return centered * lax.rsqrt(variance + epsilon)
+    return (centered * lax.rsqrt(variance + epsilon)).astype(x.dtype)
 
 
 @boundary
@@ -73,7 +89,7 @@ def layer_norm(
     Shapes: any; scale and bias have those of x along `axis`.
     Raises: ShapeError for other shapes, or an axis out of range.
     """
-    x = inexact("layer_norm", x)
+    x = _floats("layer_norm", x)
     axes = axes_of("layer_norm", axis, x.ndim)
     return _affine("layer_norm", _standardized(x, axes, epsilon), scale, bias, axes)
 
@@ -92,12 +108,13 @@ def rms_norm(
     Shapes: any; scale has that of x along `axis`.
     Raises: ShapeError for other shapes, or an axis out of range.
     """
-    x = inexact("rms_norm", x)
+    x = _floats("rms_norm", x)
     axes = axes_of("rms_norm", axis, x.ndim)
     if epsilon is None:
         epsilon = float(dtypes.finfo(x.dtype).eps)
-    y = x * lax.rsqrt(fnp.mean(x * x, axes, keepdims=True) + epsilon)
-    return _affine("rms_norm", y, scale, None, axes)
+    wide = _wide(x)
+    y = wide * lax.rsqrt(fnp.mean(wide * wide, axes, keepdims=True) + epsilon)
+    return _affine("rms_norm", y.astype(x.dtype), scale, None, axes)
 
 
 @boundary
@@ -114,7 +131,7 @@ def instance_norm(
     Shapes: x (n, ..., channels), with the axis of channels in `axis`; scale and bias (channels,).
     Raises: ShapeError for other shapes, or no axis between.
     """
-    x = inexact("instance_norm", x)
+    x = _floats("instance_norm", x)
     channels = axes_of("instance_norm", axis, x.ndim)
     axes = tuple(a for a in range(1, x.ndim) if a not in channels)
     if not axes:
@@ -137,7 +154,7 @@ def group_norm(
     Shapes: x (n, ..., channels), with the axis of channels in `axis`; scale and bias (channels,).
     Raises: ShapeError for other shapes, OptionError for groups that do not divide the channels.
     """
-    x = inexact("group_norm", x)
+    x = _floats("group_norm", x)
     (at,) = channels = axes_of("group_norm", axis, x.ndim)
     count = x.shape[at]
     if at == 0:
@@ -170,16 +187,17 @@ def local_response_norm(
     """
     if size < 1:
         raise OptionError(f"local_response_norm: size must be 1 or more, got {size}")
-    x = inexact("local_response_norm", x)
+    x = _floats("local_response_norm", x)
     (at,) = axes_of("local_response_norm", axis, x.ndim)
     before = size // 2
     pads = [(before, size - 1 - before) if a == at else (0, 0) for a in range(x.ndim)]
-    padded = fnp.pad(x * x, pads)
+    padded = fnp.pad(fnp.square(_wide(x)), pads)
     parts = [lax.slice_in_dim(padded, i, i + x.shape[at], axis=at) for i in range(size)]
     total = parts[0]
     for part in parts[1:]:
         total = total + part
-    return x / (total * (alpha / size) + k) ** beta
+    y: Array = (x / (total * (alpha / size) + k) ** beta).astype(x.dtype)
+    return y
 
 
 @boundary
@@ -207,34 +225,33 @@ def batch_norm(
     Shapes: x (..., channels), with the axis of channels in `axis`; others (channels,).
     Raises: ShapeError for other shapes, OptionError for one running statistic without the other.
     """
-    x = inexact("batch_norm", x)
+    x = _floats("batch_norm", x)
     if (running_mean is None) != (running_var is None):
         raise OptionError("batch_norm: running_mean and running_var must both be given, or neither")
     channels = axes_of("batch_norm", axis, x.ndim)
     axes = tuple(a for a in range(x.ndim) if a not in channels)
+    mean_after: Array | None = None
+    var_after: Array | None = None
     if running_mean is None or running_var is None:
         mean, variance, _ = _of_batch(x, axes, axis_name)
     else:
-        running_mean, running_var = fnp.asarray(running_mean), fnp.asarray(running_var)
-        mean = _along("batch_norm", "running_mean", x, running_mean, channels)
-        variance = _along("batch_norm", "running_var", x, running_var, channels)
+        mean_after, var_after = fnp.asarray(running_mean), fnp.asarray(running_var)
+        mean = _along("batch_norm", "running_mean", x, mean_after, channels)
+        variance = _along("batch_norm", "running_var", x, var_after, channels)
         if train:
             mean, variance, n = _of_batch(x, axes, axis_name)
-            unbiased = variance * (n / max(n - 1, 1))
-            running_mean = _moved(running_mean, mean, momentum)
-            running_var = _moved(running_var, unbiased, momentum)
-    factor = lax.rsqrt(variance + epsilon)
-    if scale is not None:
-        factor = factor * _along("batch_norm", "scale", x, scale, channels)
-    y = _affine("batch_norm", (x - mean) * factor, None, bias, channels)
-    return y, running_mean, running_var
+            mean_after = _moved(mean_after, mean, momentum)
+            var_after = _moved(var_after, variance * (n / max(n - 1, 1)), momentum)
+    y = ((x - mean) * lax.rsqrt(variance + epsilon)).astype(x.dtype)
+    y = _affine("batch_norm", y, scale, bias, channels)
+    return y, mean_after, var_after
 
 
 def _of_batch(
     x: Array, axes: tuple[int, ...], axis_name: AxisName | None
 ) -> tuple[Array, Array, int]:
     """Mean and variance with the rank of x, and of how many elements each of them is."""
-    n = math.prod(x.shape[a] for a in axes)
+    n, x = math.prod(x.shape[a] for a in axes), _wide(x)
     mean = fnp.mean(x, axes, keepdims=True)
     if axis_name is not None:
         mean = lax.pmean(mean, axis_name)
@@ -284,11 +301,11 @@ def spectral_norm(
     epsilon: float = 1e-12,
     axis: int = -1,
 ) -> tuple[Array, Array, Array]:
-    """weight / sigma, with its largest singular value as power iteration finds it (Miyato et al.,
-    2018, algorithm 1); and u and v afterwards.
+    """weight / its largest singular value, as power iteration finds it; and u and v afterwards.
 
-    The matrix has a row for each index of `axis`. steps: iterations; with 0, u and v stay as they
-    are, as they should in evaluation. No derivative goes through u and v.
+    (Miyato et al., 2018, algorithm 1, beginning each iteration with u, as PyTorch does.) The matrix
+    has a row for each index of `axis`. steps: iterations; with 0, u and v stay as they are, as they
+    should in evaluation. No derivative goes through u and v.
     Shapes: weight any of two axes or more, u (rows,), v (weight.size / rows,).
     Raises: ShapeError for others, OptionError for steps below 0.
     """
@@ -297,19 +314,19 @@ def spectral_norm(
         raise OptionError(f"spectral_norm: steps must be 0 or more, got {steps}")
     (at,) = axes_of("spectral_norm", axis, weight.ndim)
     matrix = fnp.moveaxis(weight, at, 0).reshape(weight.shape[at], -1)
-    u, v = fnp.asarray(u), fnp.asarray(v)
-    if u.shape != matrix.shape[:1] or v.shape != matrix.shape[1:]:
+    left, right = fnp.asarray(u), fnp.asarray(v)
+    if left.shape != matrix.shape[:1] or right.shape != matrix.shape[1:]:
         raise ShapeError(
             f"spectral_norm: u and v must have shapes {matrix.shape[:1]} and {matrix.shape[1:]} "
-            f"for {weight.aval}, got {u.aval} and {v.aval}"
+            f"for {weight.aval}, got {left.aval} and {right.aval}"
         )
     held = lax.stop_gradient(matrix)
     for _ in range(steps):
-        v = _of_length_one(held.T @ u, epsilon)
-        u = _of_length_one(held @ v, epsilon)
-    u, v = lax.stop_gradient(u), lax.stop_gradient(v)
-    sigma = fnp.dot(u, matrix @ v)
-    return weight / sigma, u, v
+        left = _of_length_one(held @ right, epsilon)
+        right = _of_length_one(held.T @ left, epsilon)
+    left, right = lax.stop_gradient(left), lax.stop_gradient(right)
+    sigma = fnp.dot(left, matrix @ right)
+    return weight / sigma, left, right
 
 
 def _of_length_one(x: Array, epsilon: float) -> Array:

@@ -225,6 +225,11 @@ def max_pool(
         order over the spatial axes. Of equal elements it is the first, which gets the derivative.
     Shapes: (n, *s, c) -> (n, *y, c), y = floor or ceil((padded s - dilation (window - 1) - 1) /
         stride) + 1. Raises: as `avg_pool`; DtypeError for complex numbers.
+
+    >>> from fstensor import nn
+    >>> y, indices = nn.max_pool(fnp.array([[[3], [7], [5], [5]]]), 2, return_indices=True)
+    >>> y.ravel().tolist(), indices.ravel().tolist()
+    ([7, 5], [1, 2])
     """
     x = fnp.asarray(x)
     layout = layout_of("max_pool", x, data_format)
@@ -340,8 +345,8 @@ def _output_sizes(
 ) -> tuple[int, ...]:
     sizes = layout.sizes(x)
     given: Any = [None] * len(sizes) if output_size is None else output_size
-    if isinstance(given, Sequence):
-        given = [n if o is None else o for n, o in itertools.zip_longest(sizes, given)]
+    if isinstance(given, Sequence) and len(given) == len(sizes):
+        given = [n if o is None else o for n, o in zip(sizes, given, strict=True)]
     if 0 in sizes:
         raise ShapeError(f"{what}: spatial axes must not be empty, got {x.aval}")
     return per_axis(what, "output_size", given, len(sizes))
@@ -457,4 +462,11 @@ def _maxima_of_parts(x: Array, layout: Layout, outs: Sequence[int]) -> tuple[Arr
 
 avg_pool1d, avg_pool2d, avg_pool3d = (of_rank(avg_pool, rank) for rank in (1, 2, 3))
 max_pool1d, max_pool2d, max_pool3d = (of_rank(max_pool, rank) for rank in (1, 2, 3))
+max_unpool1d, max_unpool2d, max_unpool3d = (of_rank(max_unpool, rank) for rank in (1, 2, 3))
 lp_pool1d, lp_pool2d, lp_pool3d = (of_rank(lp_pool, rank) for rank in (1, 2, 3))
+adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d = (
+    of_rank(adaptive_avg_pool, rank) for rank in (1, 2, 3)
+)
+adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d = (
+    of_rank(adaptive_max_pool, rank) for rank in (1, 2, 3)
+)

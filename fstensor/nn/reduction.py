@@ -58,7 +58,7 @@ def of_one_shape(what: str, **args: ArrayLike) -> list[Array]:
     """
     arrays = floats(what, *args.values())
     if len({x.shape for x in arrays if x.ndim}) > 1:
-        given = ", ".join(str(x.aval) for x in arrays)
+        given = " and ".join(str(x.aval) for x in arrays)
         raise ShapeError(f"{what}: {' and '.join(args)} must have one shape, got {given}")
     return arrays
 
@@ -89,5 +89,5 @@ def absolute(x: Array) -> Array:
 
 
 def clamped(x: Array, low: float = 0.0) -> Array:
-    """The larger of `x` and `low`, with derivative 1 where they are equal, as in PyTorch."""
-    return fnp.where(x < low, fnp.asarray(low, x.dtype), x)
+    """The larger of `x` and `low`, with derivative 0 where they are equal, as in PyTorch."""
+    return fnp.where(x <= low, fnp.asarray(low, x.dtype), x)

@@ -67,6 +67,11 @@ def interpolate(
         when sizes shrink, with a = -0.5.
     Shapes: (n, *s, c) -> (n, *size, c). Dtypes: integers become the default float.
     Raises: OptionError for arguments that exclude each other or do not fit the rank, ShapeError.
+
+    >>> from fstensor import nn
+    >>> x = fnp.array([0.0, 1.0, 2.0]).reshape(1, 3, 1)
+    >>> nn.interpolate(x, size=5, mode="linear", align_corners=True).ravel().tolist()
+    [0.0, 0.5, 1.0, 1.5, 2.0]
     """
     x = inexact("interpolate", x)
     layout = layout_of("interpolate", x, data_format)

@@ -120,19 +120,18 @@ def pairs_of(
                 f"{what}: padding must be 'same', 'valid' or numbers, got {padding!r}"
             )
         return lax.padtype_to_pads(sizes, reach, strides, padding.upper())
-    given: list[Any] = [padding] * len(sizes) if isinstance(padding, int) else list(padding)
+    each: Sequence[Any] = padding if isinstance(padding, Sequence) else [padding] * len(sizes)
+    pairs = [p if isinstance(p, Sequence) else (p, p) for p in each]
     try:
-        pairs = [(p, p) if isinstance(p, int) else (p[0], p[1]) for p in given]
-        fits = all(isinstance(p, int) or len(p) == 2 for p in given)
-        pairs = [(operator.index(low), operator.index(high)) for low, high in pairs]
-    except (TypeError, IndexError):
-        fits = False
-    if not fits or len(pairs) != len(sizes):
+        found = [(operator.index(low), operator.index(high)) for low, high in pairs]
+    except (TypeError, ValueError):
+        found = []
+    if len(found) != len(sizes):
         raise OptionError(
             f"{what}: padding must be 'same', 'valid', an integer, or for each of {len(sizes)} "
             f"spatial axes an integer or a pair, got {padding!r}"
         )
-    return pairs
+    return found
 
 
 def reach_of(window: Sequence[int], dilation: Sequence[int]) -> list[int]:
@@ -152,7 +151,7 @@ def pad(
     padding: for each axis of `x`, the first one first, a pair (before, after) or a number for both;
         one number for all axes. Negative ones take elements away.
     mode: "constant", which is `value`; "reflect" without the edge itself; "replicate", the edge;
-        "circular", from the other end.
+        "circular", from the other end of what is left when elements were taken away.
     Raises: OptionError for another mode or other forms of padding, ShapeError where an axis is too
         short: reflection needs more elements than it adds, circular padding as many.
     """
@@ -173,21 +172,26 @@ def padded(what: str, x: Array, pairs: Pairs, mode: str, value: complex = 0) -> 
         raise OptionError(
             f"{what}: mode of padding must be constant, {', '.join(_MODES)}, got {mode!r}"
         )
-    spare = {"reflect": 1, "replicate": 1, "circular": 0}[mode]
-    for axis, pair in enumerate(pairs):
-        most = max(pair)
-        needed = spare if mode == "replicate" else most + spare
-        if most > 0 and x.shape[axis] < needed:
+    _check_left(what, x, pairs)
+    cut = [(min(low, 0), min(high, 0), 0) for low, high in pairs]
+    wider = [(max(low, 0), max(high, 0)) for low, high in pairs]
+    if mode == "circular":
+        x = _cut(x, cut)
+    for axis, pair in enumerate(wider):
+        needed = {"reflect": max(pair) + 1, "replicate": 1, "circular": max(pair)}[mode]
+        if max(pair) > 0 and x.shape[axis] < needed:
             raise ShapeError(
                 f"{what}: {mode} padding of {pair} needs at least {needed} elements, "
                 f"got axis {axis} of {x.aval}"
             )
-    _check_left(what, x, pairs)
-    wider = fnp.pad(x, [(max(low, 0), max(high, 0)) for low, high in pairs], _MODES[mode])
-    cut = [(min(low, 0), min(high, 0), 0) for low, high in pairs]
-    return (
-        wider if all(c == (0, 0, 0) for c in cut) else lax.pad(wider, fnp.zeros((), x.dtype), cut)
-    )
+    x = fnp.pad(x, wider, _MODES[mode])
+    return x if mode == "circular" else _cut(x, cut)
+
+
+def _cut(x: Array, config: Sequence[tuple[int, int, int]]) -> Array:
+    if all(c == (0, 0, 0) for c in config):
+        return x
+    return lax.pad(x, fnp.zeros((), x.dtype), config)
 
 
 def _check_left(what: str, x: Array, pairs: Pairs) -> None:
@@ -206,6 +210,11 @@ def pixel_shuffle(x: ArrayLike, upscale_factor: int, *, data_format: str | None 
     Channel c r**2 + i r + j of the input at (h, w) is channel c at (h r + i, w r + j), and likewise
     for other spatial ranks d (Shi et al., 2016, eq. 4). Shapes: (n, *spatial, c r**d) ->
     (n, *(spatial r), c). Raises: ShapeError unless channels are a multiple, OptionError.
+
+    >>> from fstensor import nn
+    >>> x = fnp.arange(8).reshape(1, 1, 2, 4)
+    >>> nn.pixel_shuffle(x, 2)[0, ..., 0].tolist()
+    [[0, 1, 4, 5], [2, 3, 6, 7]]
     """
     x = fnp.asarray(x)
     layout = layout_of("pixel_shuffle", x, data_format)
@@ -268,7 +277,7 @@ def channel_shuffle(x: ArrayLike, groups: int, *, data_format: str | None = None
     return fnp.reshape(fnp.swapaxes(split, axis, axis + 1), x.shape)
 
 
-class _Blocks(NamedTuple):
+class Windows(NamedTuple):
     """Windows over some spatial axes."""
 
     window: tuple[int, ...]
@@ -278,14 +287,14 @@ class _Blocks(NamedTuple):
     places: tuple[int, ...]
 
 
-def _blocks(
+def windows_over(
     what: str,
     sizes: Sequence[int],
     kernel_size: Sizes,
     dilation: Sizes,
     padding: Padding,
     stride: Sizes,
-) -> _Blocks:
+) -> Windows:
     rank = len(sizes)
     window = per_axis(what, "kernel_size", kernel_size, rank)
     spread = per_axis(what, "dilation", dilation, rank)
@@ -301,7 +310,7 @@ def _blocks(
             f"{what}: a window must fit into the padded axes, got a window that reaches over "
             f"{tuple(reach)} for sizes {tuple(sizes)} padded by {pairs}"
         )
-    return _Blocks(window, spread, strides, pairs, tuple(places))
+    return Windows(window, spread, strides, pairs, tuple(places))
 
 
 @boundary
@@ -322,7 +331,7 @@ def unfold(
     """
     x = fnp.asarray(x)
     layout = layout_of("unfold", x, data_format)
-    blocks = _blocks("unfold", layout.sizes(x), kernel_size, dilation, padding, stride)
+    blocks = windows_over("unfold", layout.sizes(x), kernel_size, dilation, padding, stride)
     x = padded(
         "unfold", fnp.moveaxis(x, layout.channels, -1), [(0, 0), *blocks.pairs, (0, 0)], "constant"
     )
@@ -358,7 +367,7 @@ def fold(
     """
     x = fnp.asarray(x)
     sizes = per_axis("fold", "output_size", output_size, len(output_size))
-    blocks = _blocks("fold", sizes, kernel_size, dilation, padding, stride)
+    blocks = windows_over("fold", sizes, kernel_size, dilation, padding, stride)
     layout = layout_for("fold", len(sizes) + 2, data_format, f"output_size {tuple(output_size)}")
     number, count = math.prod(blocks.places), math.prod(blocks.window)
     last = layout.channels > 1

@@ -31,6 +31,9 @@ NAMES = [
     "squareplus",
     "sparse_plus",
     "sparse_sigmoid",
+    "swish",
+    "hard_swish",
+    "hard_tanh",
 ]
 
 
@@ -78,6 +81,7 @@ def test_functions_with_thresholds():
     np.testing.assert_array_equal(nn.prelu(x, 0.25), np.where(x > 0, x, 0.25 * x))
     np.testing.assert_array_equal(nn.rrelu(x), np.where(x > 0, x, x * (1 / 8 + 1 / 3) / 2))
     np.testing.assert_allclose(nn.tanhshrink(x), x - np.tanh(x), 1e-12)
+    np.testing.assert_allclose(nn.softsign(x), x / (1 + abs(x)), 1e-12)
 
 
 def test_rrelu_draws_slopes():
@@ -139,6 +143,27 @@ def test_standardize(double_jax):
     where = x > -0.5
     ours = nn.standardize(x, axis=0, where=where)
     np.testing.assert_allclose(ours, jax.nn.standardize(x, axis=0, where=where), 1e-10)
+    x = x + 1e8
+    stable = nn.standardize(x, algorithm="stable")
+    np.testing.assert_allclose(stable, jax.nn.standardize(x, algorithm="stable"), 1e-7)
+    assert np.abs(stable - nn.standardize(x)).max() > 0.01
+    with pytest.raises(OptionError, match="algorithm must be fast or stable, got 'slow'"):
+        nn.standardize(x, algorithm="slow")
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_softmax(name, double_jax):
+    f, g = getattr(nn, name), getattr(jax.nn, name)
+    x = np.random.default_rng(0).standard_normal((3, 4))
+    where = x > -0.5
+    for options in ({}, {"axis": 0}, {"axis": None}, {"where": where}):
+        np.testing.assert_allclose(f(x, **options), g(x, **options), 1e-10)
+    with_mask = lambda f: lambda x: f(x, where=where)[where].sum()
+    expected = jax.grad(with_mask(g))(x)
+    np.testing.assert_allclose(fst.grad(with_mask(f))(x), expected, 1e-10, 1e-12)
+    # What is left out may hold anything.
+    wild = np.where(where, x, np.inf)
+    np.testing.assert_allclose(fst.grad(with_mask(f))(wild), expected, 1e-10, 1e-12)
 
 
 def test_softmin():

@@ -1,14 +1,26 @@
-"""Layers that drop at random while training."""
+"""Layers that drop at random while training, and are the identity otherwise.
+
+The functions with their equations are in `fstensor.nn.dropouts`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, final
 
 from fstensor import numpy as fnp
-from fstensor import random
 from fstensor.array import Array
-from fstensor.errors import OptionError
+from fstensor.nn import dropouts
 from fstensor.nn.layer import Layer, Net
+
+
+def _dropped(
+    net: Net, function: Callable[[Array, Array, float], Array], x: Array, rate: float
+) -> Array:
+    if not net.training or rate == 0:
+        return x
+    # Nothing is random where all is dropped.
+    return fnp.zeros_like(x) if rate == 1 else function(net.random_key(), x, rate)
 
 
 @final
@@ -22,14 +34,72 @@ class Dropout(Layer):
     rate: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 <= self.rate <= 1:
-            raise OptionError(f"Dropout: rate must be within 0 and 1, got {self.rate}")
+        dropouts.check_rate("Dropout", self.rate)
 
     def forward(self, net: Net, x: Array, **options: Any) -> Array:
-        if not net.training or self.rate == 0:
-            return x
-        if self.rate == 1:
-            return fnp.zeros_like(x)
-        kept = random.bernoulli(net.random_key(), 1 - self.rate, x.shape)
-        dropped: Array = fnp.where(kept, x / (1 - self.rate), 0)
-        return dropped
+        return _dropped(net, dropouts.dropout, x, self.rate)
+
+
+@final
+class Dropout1d(Layer):
+    """As `Dropout`, of whole channels. Shapes: (..., length, channels)."""
+
+    rate: float = 0.5
+
+    def __post_init__(self) -> None:
+        dropouts.check_rate("Dropout1d", self.rate)
+
+    def forward(self, net: Net, x: Array, **options: Any) -> Array:
+        return _dropped(net, dropouts.dropout1d, x, self.rate)
+
+
+@final
+class Dropout2d(Layer):
+    """As `Dropout`, of whole channels. Shapes: (..., height, width, channels)."""
+
+    rate: float = 0.5
+
+    def __post_init__(self) -> None:
+        dropouts.check_rate("Dropout2d", self.rate)
+
+    def forward(self, net: Net, x: Array, **options: Any) -> Array:
+        return _dropped(net, dropouts.dropout2d, x, self.rate)
+
+
+@final
+class Dropout3d(Layer):
+    """As `Dropout`, of whole channels. Shapes: (..., depth, height, width, channels)."""
+
+    rate: float = 0.5
+
+    def __post_init__(self) -> None:
+        dropouts.check_rate("Dropout3d", self.rate)
+
+    def forward(self, net: Net, x: Array, **options: Any) -> Array:
+        return _dropped(net, dropouts.dropout3d, x, self.rate)
+
+
+@final
+class AlphaDropout(Layer):
+    """Dropping that keeps mean and variance after `selu` (Klambauer et al., 2017). Shapes: any."""
+
+    rate: float = 0.5
+
+    def __post_init__(self) -> None:
+        dropouts.check_rate("AlphaDropout", self.rate)
+
+    def forward(self, net: Net, x: Array, **options: Any) -> Array:
+        return _dropped(net, dropouts.alpha_dropout, x, self.rate)
+
+
+@final
+class FeatureAlphaDropout(Layer):
+    """As `AlphaDropout`, of whole channels of an example. Shapes: (n, ..., channels)."""
+
+    rate: float = 0.5
+
+    def __post_init__(self) -> None:
+        dropouts.check_rate("FeatureAlphaDropout", self.rate)
+
+    def forward(self, net: Net, x: Array, **options: Any) -> Array:
+        return _dropped(net, dropouts.feature_alpha_dropout, x, self.rate)
