@@ -92,6 +92,7 @@ __all__ = [
     "linearize",
     "log_compiles",
     "make_jaxpr",
+    "metrics",
     "nn",
     "numpy",
     "optim",
@@ -109,7 +110,7 @@ __all__ = [
     "vmap",
 ]
 
-_LARGE = ("nn", "optim")  # what not all need is imported when it is asked for
+_LARGE = ("metrics", "nn", "optim")  # what not all need is imported when it is asked for
 
 
 def __getattr__(name: str) -> Any:

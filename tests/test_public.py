@@ -23,6 +23,7 @@ MODULES = [
     "fstensor.flatten_util",
     "fstensor.lax",
     "fstensor.lax.linalg",
+    "fstensor.metrics",
     "fstensor.numpy",
     "fstensor.numpy.fft",
     "fstensor.numpy.linalg",

@@ -68,7 +68,12 @@ def asarray(
     if isinstance(a, Array):
         result = a if target is None else converted(a, target)
     elif isinstance(a, np.ndarray):
-        result = lift(a) if target in (None, a.dtype) else converted(operand(a, "asarray"), target)
+        # Not `target in (None, ...)`: to NumPy, float64 equals None.
+        result = (
+            lift(a)
+            if target is None or target == a.dtype
+            else converted(operand(a, "asarray"), target)
+        )
     elif isinstance(a, (bool, int, float, complex)):
         result = lift(a, target)
     elif isinstance(a, (list, tuple)):

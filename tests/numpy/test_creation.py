@@ -42,6 +42,7 @@ class TestAsarray:
         assert not fnp.asarray(1.0, float).weak_type
         assert fnp.asarray(np.ones(2), "bfloat16").dtype == dtypes.bfloat16
         assert fnp.array(0.1, "float64") == 0.1
+        assert fnp.asarray(np.arange(3), "float64").dtype == np.float64
 
     def test_64_bits_are_never_narrowed(self):
         assert fnp.asarray(np.arange(3)).dtype == np.int64

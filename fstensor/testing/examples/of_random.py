@@ -38,8 +38,7 @@ EXAMPLES: dict[str, Examples] = {
         **each("wrap_key_data", KEY, call=_data, like=""),
         **each("bits", KEY, call=given(THREE, np.uint32)),
         **each(
-            "uniform normal exponential gumbel laplace cauchy logistic double_sided_maxwell "
-            "maxwell rayleigh lognormal",
+            "uniform normal exponential gumbel laplace cauchy logistic maxwell",
             KEY,
             call=lambda f, key: f(key, shape=THREE, dtype=np.float64),
         ),
@@ -51,7 +50,7 @@ EXAMPLES: dict[str, Examples] = {
         # Both draw integers of the default width.
         **each("choice permutation", KEY, UNIT, like="jax32"),
         **each("truncated_normal", KEY, UNIT - 1, UNIT + 1, call=DOUBLE),
-        **each("gamma loggamma chisquare t pareto", KEY, POSITIVE, call=DOUBLE),
+        **each("gamma loggamma chisquare t pareto rayleigh lognormal", KEY, POSITIVE, call=DOUBLE),
         **each("beta f", KEY, POSITIVE, ABOVE_ONE, call=DOUBLE),
         **each("dirichlet", KEY, POSITIVE, call=DOUBLE),
         **each("generalized_normal", KEY, call=given(1.3, THREE, np.float64)),
@@ -59,6 +58,7 @@ EXAMPLES: dict[str, Examples] = {
         **each("poisson", KEY, POSITIVE, call=given(dtype=np.int64)),
         **each("binomial", KEY, INTEGERS.astype(float), FRACTION, call=DOUBLE),
         **each("multinomial", KEY, np.array(5.0), np.array([0.2, 0.3, 0.5]), call=DOUBLE),
+        **each("double_sided_maxwell", KEY, UNIT, POSITIVE, call=DOUBLE),
         **each("triangular", KEY, UNIT - 1, UNIT, UNIT + 1, call=DOUBLE),
         **each("wald", KEY, POSITIVE, call=DOUBLE),
         **each("weibull_min", KEY, POSITIVE, ABOVE_ONE, call=DOUBLE),
