@@ -11,6 +11,9 @@ if "FSTENSOR_CACHE_DIR" not in os.environ:
     os.environ["FSTENSOR_CACHE_DIR"] = tempfile.mkdtemp(prefix="fstensor-tests-")
     atexit.register(shutil.rmtree, os.environ["FSTENSOR_CACHE_DIR"], ignore_errors=True)
 
+# JAX compiles for each shape that it is asked about, and is asked once.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
 import fstensor
 
 # Tests call one function with many signatures on purpose.
@@ -19,6 +22,18 @@ fstensor.config.update("explain_retraces", False)
 fstensor.config.update("threads", 2)
 
 GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture(autouse=True)
+def _the_working_directory_stays():
+    """Messages tell files as seen from there, so that other tests would fail."""
+    before = os.getcwd()
+    yield
+    after = os.getcwd()
+    os.chdir(before)
+    assert after == before
+
+
 
 
 def pytest_addoption(parser):

@@ -1,6 +1,6 @@
 """Random programs with nested control flow against JAX. See `random_programs`.
 
-FSTENSOR_PROGRAMS=20000 runs so many of them instead of a thousand.
+FSTENSOR_PROGRAMS=20000 runs so many of them instead of three hundred.
 """
 
 import os
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fstensor.config import config
 from tests.compose.random_programs import check, generate
 
-COUNT = int(os.environ.get("FSTENSOR_PROGRAMS", "1000"))
+COUNT = int(os.environ.get("FSTENSOR_PROGRAMS", "300"))
 AT_ONCE = 20
 
 
