@@ -34,8 +34,6 @@ def _the_working_directory_stays():
     assert after == before
 
 
-
-
 def pytest_addoption(parser):
     parser.addoption(
         "--update-golden", action="store_true", help="write the texts in tests/golden anew"
