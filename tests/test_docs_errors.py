@@ -33,6 +33,12 @@ def usual_settings():
         fst.config.update(name, value)
 
 
+@pytest.fixture(autouse=True)
+def files_of_its_own(monkeypatch, tmp_path):
+    """Examples write files where they are."""
+    monkeypatch.chdir(tmp_path)
+
+
 def run(code, file):
     exec(compile(code, file, "exec"), {"__name__": "__main__"})
 
