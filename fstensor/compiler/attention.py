@@ -14,7 +14,7 @@ from typing import final
 
 import numpy as np
 
-from fstensor.array import lift
+from fstensor.array import from_buffer
 from fstensor.compiler.domain import Domain, padded
 from fstensor.compiler.kinds import source_of
 from fstensor.compiler.replacing import Replacing, used
@@ -501,7 +501,7 @@ class _Body:
         self._add(y)
         if y not in self.inverses:
             inverse = Var(y.aval)
-            one = Literal(lift(np.ones((), y.aval.dtype)))  # type: ignore[arg-type]
+            one = Literal(from_buffer(np.ones((), y.aval.dtype)))
             self.inverses[y] = inverse
             by = Eqn(Div(), [one, y], [inverse], eqn.source_info)
             self.members[id(by)] = by

@@ -257,9 +257,10 @@ def primitive(name: str) -> Callable[[type[P]], type[P]]:
         if inspect.get_annotations(cls):
             cls = dataclasses.dataclass(frozen=True, repr=False)(cls)
         else:
-            # All instances would be equal, so there is one, compared and hashed by identity.
+            # All instances would be equal, so there is one, compared and hashed by identity; the
+            # marks are for the checker, which expects methods to stay as a class defines them.
             cls = dataclasses.dataclass(frozen=True, repr=False, eq=False, init=False)(cls)
-            cls.__eq__ = object.__eq__  # type: ignore[method-assign]  # on purpose
+            cls.__eq__ = object.__eq__  # type: ignore[method-assign]
             cls.__hash__ = object.__hash__  # type: ignore[method-assign]
             cls.__new__ = staticmethod(functools.cache(object.__new__))  # type: ignore[assignment]
         cls.name = name

@@ -9,16 +9,8 @@ from collections.abc import Sequence
 
 from fstensor.compiler.control import ChoiceStep, LoopStep, Nested
 from fstensor.compiler.layout import size_of
+from fstensor.compiler.llvm.loop_frame import NESTED_PARAMETERS, LoopFrame
 from fstensor.compiler.llvm.text import Function, Module
-
-# Scratch memory of its own; what products need besides; where threads meet; which one this is.
-NESTED_PARAMETERS = [
-    "ptr %room",
-    "ptr %workspace",
-    "ptr %barrier",
-    "i64 %thread",
-    "i64 %threads",
-]
 
 
 def write_loop(
@@ -37,21 +29,15 @@ class _Loop:
     def __init__(
         self, module: Module, name: str, step: LoopStep, functions: Sequence[str], shared: bool
     ) -> None:
-        loop = step.loop
         self.step = step
         self.functions = functions
         self.shared = shared
-        reads = [f"%r{k}" for k in range(len(step.reads))]
-        writes = [f"%w{k}" for k in range(len(step.writes))]
-        parameters = [f"ptr {a}" for a in (*reads, *writes)]
-        self.f = Function(module, name, [*parameters, *NESTED_PARAMETERS])
-        first, second = loop.num_condition_consts, loop.num_condition_consts + loop.num_consts
-        self.of_condition, self.consts = reads[:first], reads[first:second]
-        self.init = reads[second : second + loop.num_carry]
-        self.xs = list(zip(reads, step.reads, strict=True))[second + loop.num_carry :]
-        self.final = writes[: loop.num_carry]
-        self.ys = list(zip(writes, step.writes, strict=True))[loop.num_carry :]
-        self.length = sum((r.count or 0) * r.steps for r in loop.rounds)
+        self.frame = frame = LoopFrame(module, name, step)
+        self.f = frame.function
+        self.of_condition = [a for a, _ in frame.of_condition]
+        self.consts = [a for a, _ in frame.consts]
+        self.init = [a for a, _ in frame.init]
+        self.final = [a for a, _ in frame.final]
 
     def write(self) -> None:
         f, step = self.f, self.step
@@ -116,30 +102,13 @@ class _Loop:
         """Call a body for round `i`, before which there were `done` steps in other rounds."""
         steps = self.step.loop.rounds[n].steps
         body = self.step.bodies[n]
-        rows = self._rows(i, steps, done) if self.xs or self.ys else []
-        xs = [self._row(x, row) for row in rows for x in self.xs]
-        ys = [self._row(y, row) for row in rows for y in self.ys]
+        frame = self.frame
+        rows = frame.rows(i, steps, done) if frame.xs or frame.ys else []
+        xs = [frame.row(x, row) for row in rows for x in frame.xs]
+        ys = [frame.row(y, row) for row in rows for y in frame.ys]
         outputs = [*state[1::3], *ys]
         self._call(self.functions[n], body, [*self.consts, *self._carry(state), *xs, *outputs])
         self._meet()
-
-    def _rows(self, i: str, steps: int, done: int) -> list[str]:
-        """The places along xs and ys of the steps of a round."""
-        f = self.f
-        first = f.value(f"mul i64 {i}, {steps}")
-        found = []
-        for s in range(steps):
-            if self.step.loop.reverse:
-                found.append(f.value(f"sub i64 {self.length - 1 - done - s}, {first}"))
-            else:
-                found.append(f.value(f"add i64 {first}, {done + s}"))
-        return found
-
-    def _row(self, array: tuple[str, object], row: str) -> str:
-        address, v = array
-        size = size_of(v) // self.length  # type: ignore[arg-type]
-        offset = self.f.value(f"mul i64 {row}, {size}")
-        return self.f.value(f"getelementptr i8, ptr {address}, i64 {offset}")
 
     def _call(self, function: str, nested: Nested, addresses: Sequence[str]) -> None:
         assert len(addresses) == len(nested.passed()), "see Nested"

@@ -12,10 +12,10 @@ from typing import TypeAlias, final
 
 from fstensor.compiler.control import LoopStep, Nested
 from fstensor.compiler.kernels import Access, Kernel, Store
-from fstensor.compiler.layout import size_of
+from fstensor.compiler.llvm.loop_frame import LoopFrame
 from fstensor.compiler.llvm.loops import LoopWriter
 from fstensor.compiler.llvm.target import Target
-from fstensor.compiler.llvm.text import Function, Module
+from fstensor.compiler.llvm.text import Module
 from fstensor.compiler.llvm.vector import Register, type_of
 from fstensor.compiler.schedule import Schedule, scheduled
 from fstensor.compiler.steps import KernelStep
@@ -43,33 +43,17 @@ def is_of_numbers(step: LoopStep) -> bool:
 
 @final
 class NumberLoop:
-    """The function of such a loop. parameters: those behind the addresses of its values."""
+    """The function of such a loop while it is written."""
 
-    def __init__(
-        self,
-        module: Module,
-        name: str,
-        step: LoopStep,
-        parameters: Sequence[str],
-        target: Target,
-    ) -> None:
+    def __init__(self, module: Module, name: str, step: LoopStep, target: Target) -> None:
         self.step = step
         self.target = target
-        reads = [f"%r{k}" for k in range(len(step.reads))]
-        writes = [f"%w{k}" for k in range(len(step.writes))]
-        self.f = Function(module, name, [*(f"ptr {a}" for a in (*reads, *writes)), *parameters])
-        loop = step.loop
-        first = loop.num_condition_consts
-        second = first + loop.num_consts
+        self.frame = frame = LoopFrame(module, name, step)
+        self.f = frame.function
         # Whatever has one element is read once, ahead of the loop.
-        known = [self._read(a, v) for a, v in zip(reads, step.reads, strict=True)]
-        self.of_condition, self.consts = known[:first], known[first:second]
-        self.init = known[second : second + loop.num_carry]
-        rows = second + loop.num_carry
-        self.xs = list(zip(reads[rows:], step.reads[rows:], strict=True))
-        self.final = list(zip(writes, step.writes, strict=True))[: loop.num_carry]
-        self.ys = list(zip(writes, step.writes, strict=True))[loop.num_carry :]
-        self.length = sum((r.count or 0) * r.steps for r in loop.rounds)
+        self.of_condition = [self._read(*place) for place in frame.of_condition]
+        self.consts = [self._read(*place) for place in frame.consts]
+        self.init = [self._read(*place) for place in frame.init]
 
     def write(self) -> None:
         f, loop, carry = self.f, self.step.loop, self.init
@@ -89,7 +73,7 @@ class NumberLoop:
                     following[:] = self._texts(self._round(n, i, done, now), now)
                 carry = _named(carry, following)
                 done += r.steps * (r.count or 0)
-        for (address, v), value in zip(self.final, carry, strict=True):
+        for (address, v), value in zip(self.frame.final, carry, strict=True):
             self._write(address, v, value)
         f.finish()
 
@@ -99,30 +83,20 @@ class NumberLoop:
         return [_register(old if new is None else new).text for new, old in pairs]
 
     def _round(self, n: int, i: str, done: int, carry: Sequence[Known]) -> list[Known | None]:
-        steps = self.step.loop.rounds[n].steps
-        first = self.f.value(f"mul i64 {i}, {steps}")
-        rows = []
-        for s in range(steps):
-            if self.step.loop.reverse:
-                rows.append(self.f.value(f"sub i64 {self.length - 1 - done - s}, {first}"))
-            else:
-                rows.append(self.f.value(f"add i64 {first}, {done + s}"))
+        frame = self.frame
+        rows = frame.rows(i, self.step.loop.rounds[n].steps, done)
         body = self.step.bodies[n]
         elements = body.inputs[len(self.consts) + len(carry) :]
-        places = [self._row(x, row) for row in rows for x in self.xs]
+        places = [frame.row(x, row) for row in rows for x in frame.xs]
         xs = [self._read(a, v) for a, v in zip(places, elements, strict=True)]
         outs = self._run(body, [*self.consts, *carry, *xs])
-        places = [self._row(y, row) for row in rows for y in self.ys]
+        places = [frame.row(y, row) for row in rows for y in frame.ys]
         for address, v, value in zip(
             places, body.outputs[len(carry) :], outs[len(carry) :], strict=True
         ):
             assert v is not None
             self._write(address, v, _register(value))
         return outs[: len(carry)]
-
-    def _row(self, array: tuple[str, Var], row: str) -> str:
-        offset = self.f.value(f"mul i64 {row}, {size_of(array[1]) // self.length}")
-        return self.f.value(f"getelementptr i8, ptr {array[0]}, i64 {offset}")
 
     def _run(self, nested: Nested, given: Sequence[Known]) -> list[Known | None]:
         """Print the kernels of a program for these inputs; gives its outputs."""

@@ -17,9 +17,10 @@ from fstensor.compiler.control import ChoiceStep, LoopStep, Nested
 from fstensor.compiler.convolution import ConvStep
 from fstensor.compiler.layout import ALIGNMENT, aligned, size_of
 from fstensor.compiler.llvm.attention import attention_room, write_attention
-from fstensor.compiler.llvm.control import NESTED_PARAMETERS, write_choice, write_loop
+from fstensor.compiler.llvm.control import write_choice, write_loop
 from fstensor.compiler.llvm.conv_program import conv_room, write_conv_step
 from fstensor.compiler.llvm.gemm import workspace_bytes, write_product
+from fstensor.compiler.llvm.loop_frame import NESTED_PARAMETERS
 from fstensor.compiler.llvm.loops import write_epilogue, write_kernel
 from fstensor.compiler.llvm.number_loop import NumberLoop, is_of_numbers
 from fstensor.compiler.llvm.objects import data_offset
@@ -194,7 +195,7 @@ def _write_control(
     if isinstance(step, LoopStep) and is_of_numbers(step):
         name = f"{writer.prefix}_control{len(writer.names)}"
         writer.names[name] = name
-        NumberLoop(writer.module, name, step, NESTED_PARAMETERS, writer.target).write()
+        NumberLoop(writer.module, name, step, writer.target).write()
         _on_first_thread(f, f"@{name}({arguments}, i64 0, i64 1)")
         return False
     functions = [_write_nested(writer, n) for n in step.nested]
