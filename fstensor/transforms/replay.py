@@ -108,10 +108,10 @@ def replayed(function: Callable[P, R]) -> Callable[P, R]:
             signatures[key] = recorded
         out = run(recorded.run, *buffers)
         if recorded.out_aval is None:
-            return recorded.results(out)  # type: ignore[no-any-return]
+            return recorded.results(out)  # type: ignore[no-any-return]  # what `function` gives
         if out.__class__ is not _ndarray:
             out = np.asarray(out)  # NumPy makes scalars of 0-d results
-        return ConcreteArray(out, recorded.out_aval)  # type: ignore[return-value]
+        return ConcreteArray(out, recorded.out_aval)  # type: ignore[return-value]  # here R is Array
 
     return call
 
@@ -211,7 +211,7 @@ def _single_operation(closed: ClosedJaxpr) -> Callable[..., Any] | None:
             scope[f"c{i}"] = a.value.concretize(ConcretizationTypeError, "the value of")
         operands.append(f"c{i}" if isinstance(a, Literal) else names[a])
     text = f"lambda {', '.join(names.values())}: function({', '.join(operands)})"
-    return eval(text, scope)  # type: ignore[no-any-return]
+    return eval(text, scope)  # type: ignore[no-any-return]  # what the text defines
 
 
 def _in_used_memory(ufunc: np.ufunc, out: ShapedArray) -> Callable[..., Any]:

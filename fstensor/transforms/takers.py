@@ -34,7 +34,7 @@ def taker(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Taker:
     lines = ["def take(args, kwargs):", " try:", *writer.lines, f"  return ({''.join(leaves)})"]
     lines += [" except KeyError:", "  return None"]
     exec(compile("\n".join(lines), "<fstensor taker>", "exec"), writer.scope)
-    return writer.scope["take"]  # type: ignore[no-any-return]
+    return writer.scope["take"]  # type: ignore[no-any-return]  # what was written
 
 
 def _taken(
