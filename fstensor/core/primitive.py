@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
@@ -113,10 +114,16 @@ class Primitive(ABC):
         return False
 
     @property
+    def fields(self) -> dict[str, Any]:
+        """What the primitive is made of, by name."""
+        if not dataclasses.is_dataclass(self):
+            return {}
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+    @property
     def params(self) -> dict[str, Any]:
-        """The static parameters by name."""
-        fields = dataclasses.fields(self)  # type: ignore[arg-type]  # `primitive` makes it one
-        return {f.name: getattr(self, f.name) for f in fields}
+        """The static parameters by name: the fields, if a primitive says nothing else."""
+        return self.fields
 
     def printed_params(self) -> dict[str, Any]:
         """The parameters that jaxprs show: without those that the types beside them tell."""
@@ -255,16 +262,89 @@ def primitive(name: str) -> Callable[[type[P]], type[P]]:
         if name in registry:
             raise ValueError(f"two primitives are named {name!r}")
         if inspect.get_annotations(cls):
-            cls = dataclasses.dataclass(frozen=True, repr=False)(cls)
+            _finish_later(cls)
         else:
             # All instances would be equal, so there is one, compared and hashed by identity; the
             # marks are for the checker, which expects methods to stay as a class defines them.
-            cls = dataclasses.dataclass(frozen=True, repr=False, eq=False, init=False)(cls)
             cls.__eq__ = object.__eq__  # type: ignore[method-assign]
             cls.__hash__ = object.__hash__  # type: ignore[method-assign]
             cls.__new__ = staticmethod(functools.cache(object.__new__))  # type: ignore[assignment]
+        cls.__setattr__ = _refuse  # type: ignore[assignment]
+        cls.__delattr__ = _refuse  # type: ignore[assignment]
         cls.name = name
         registry[name] = cls
         return cls
 
     return register
+
+
+_unfinished: set[type[Primitive]] = set()
+_finishing = threading.Lock()
+
+
+def _finish_later(cls: type[Primitive]) -> None:
+    """Give a primitive with parameters its methods when its first instance is made.
+
+    They are compiled from text, which for all primitives at once would be the greater part of an
+    import.
+    """
+
+    def first(self: Primitive, *args: Any, **params: Any) -> None:
+        finished(cls)
+        self.__init__(*args, **params)  # type: ignore[misc]  # by now another one
+
+    cls.__init__ = first  # type: ignore[method-assign,assignment]
+    _unfinished.add(cls)
+
+
+def finished(cls: type[P]) -> type[P]:
+    """The class of a primitive, with all methods of a frozen dataclass.
+
+    Dataclasses would compile each of them alone, which takes several times as long. `__init__` goes
+    to the class last: no other thread meets one that has only some of them.
+    """
+    with _finishing:
+        if cls in _unfinished:
+            dataclasses.dataclass(init=False, repr=False, eq=False)(cls)
+            fields = dataclasses.fields(cls)
+            defaults = {f"default_{f.name}": f.default for f in fields}
+            has_default = [f.default is not dataclasses.MISSING for f in fields]
+            taken = [
+                f"{f.name}=default_{f.name}" if has else f.name
+                for f, has in zip(fields, has_default, strict=True)
+            ]
+            names: dict[str, Any] = {"keep": object.__setattr__, **defaults}
+            exec(
+                _METHODS.format(
+                    taken=", ".join(taken),
+                    keep="; ".join([f"keep(self, {f.name!r}, {f.name})" for f in fields]),
+                    values="".join([f"self.{f.name}, " for f in fields]),
+                    others="".join([f"other.{f.name}, " for f in fields]),
+                    check="self.__post_init__()" if hasattr(cls, "__post_init__") else "pass",
+                ),
+                names,
+            )
+            for name in ("__eq__", "__hash__", "__init__"):
+                if name == "__init__" or cls.__dict__.get(name) is None:
+                    setattr(cls, name, names[name])
+            _unfinished.remove(cls)
+    return cls
+
+
+_METHODS = """
+def __init__(self, {taken}):
+    {keep}
+    {check}
+
+def __eq__(self, other):
+    if other.__class__ is self.__class__:
+        return ({values}) == ({others})
+    return NotImplemented
+
+def __hash__(self):
+    return hash(({values}))
+"""
+
+
+def _refuse(self: Primitive, name: str, *value: Any) -> None:
+    raise dataclasses.FrozenInstanceError(f"{self.name}: cannot change {name!r}")

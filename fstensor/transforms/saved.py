@@ -146,13 +146,13 @@ class Writer:
         if registry.get(primitive.name) is not type(primitive):
             raise SaveError(f"save: {primitive.name} is no registered primitive{_place(eqn)}")
         written = {}
-        for f in dataclasses.fields(primitive):  # type: ignore[arg-type]  # they are dataclasses
+        for name, value in primitive.fields.items():
             try:
-                written[f.name] = self.value(getattr(primitive, f.name))
+                written[name] = self.value(value)
             except _NotPlainError as error:
                 raise SaveError(
                     f"save: the parameters of {primitive.name} must be plain values, got "
-                    f"{error.what} for {f.name}{_place(eqn)}; leave the operation to code "
+                    f"{error.what} for {name}{_place(eqn)}; leave the operation to code "
                     "outside of the program"
                 ) from None
         return written

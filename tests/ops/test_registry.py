@@ -1,11 +1,12 @@
 """Every primitive has every rule, or stands here with the reason why not."""
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 import fstensor  # noqa: F401  # registers every primitive
-from fstensor.core.primitive import Primitive, registry
+from fstensor.core.primitive import Primitive, finished, primitive, registry
 from fstensor.ops import families
 
 # What a family's rule calls in its subclasses: the rule is whole only when one of them is written.
@@ -78,10 +79,28 @@ def test_rules_are_complete(rule):
 
 @pytest.mark.parametrize("name", registry)
 def test_primitives_are_final_and_frozen(name):
-    cls = registry[name]
+    cls = finished(registry[name])
     assert cls.name == name
     assert getattr(cls, "__final__", False), "marked @final"
-    assert dataclasses.is_dataclass(cls)
-    assert cls.__dataclass_params__.frozen
+    with pytest.raises(dataclasses.FrozenInstanceError, match=f"{name}: cannot change 'name'"):
+        object.__new__(cls).name = "another"
     assert cls.__doc__
     assert not cls.__doc__.startswith(f"{cls.__name__}("), "a docstring of its own"
+
+
+def test_first_instances_may_be_made_by_several_threads():
+    """Methods of a class are written with its first instance; nobody meets a class without some."""
+
+    entered = dict(registry)
+    try:
+        for n in range(50):
+            body = {"__annotations__": {"size": int}, "abstract": None, "impl": None}
+            cls = primitive(f"sized{n}")(type(f"Sized{n}", (Primitive,), body))
+            with ThreadPoolExecutor(4) as pool:
+                made = list(pool.map(cls, [3] * 4, timeout=60))
+            assert len({hash(one) for one in made}) == 1
+            assert all(one == made[0] for one in made)
+            assert made[0].params == {"size": 3}
+    finally:
+        registry.clear()
+        registry.update(entered)

@@ -28,6 +28,12 @@ def normal(*shape, dtype=np.float32):
 
 
 @pytest.fixture(autouse=True)
+def same_numbers(monkeypatch):
+    """Each test draws the same numbers, whichever ran before."""
+    monkeypatch.setitem(globals(), "rng", np.random.default_rng(0))
+
+
+@pytest.fixture(autouse=True)
 def plain_compiler(monkeypatch, tmp_path):
     """Nothing compiled before, nor on disk: what is found is found in the file."""
     monkeypatch.delenv("FSTENSOR_VERIFY_IR", raising=False)
