@@ -38,7 +38,6 @@ class Program:
         compiled: Callable[[ClosedJaxpr], ClosedJaxpr] | None = None,
     ) -> None:
         self.source = simplify(closed)
-        self.source.check()
         writer = _Writer(self.source if compiled is None else compiled(self.source))
         self.text = writer.text
         self._impls = writer.impls

@@ -39,13 +39,14 @@ PASSES: tuple[Callable[[ClosedJaxpr], ClosedJaxpr], ...] = (
 
 
 def simplify(closed: ClosedJaxpr) -> ClosedJaxpr:
-    """The program after all passes, made once."""
+    """The program after all passes, verified; made once."""
     return closed.derive("simplified", lambda: _after_passes(closed))
 
 
 def _after_passes(closed: ClosedJaxpr) -> ClosedJaxpr:
     for change in PASSES:
         closed = change(closed)
+    closed.check()
     return closed
 
 

@@ -432,7 +432,7 @@ def _log_compile(
     what = f"traced in {seconds:.3g} s"
     if state.trace is EVAL:
         start = time.perf_counter()
-        program_of(closed)
+        (native_program_of if runs_natively() else program_of)(closed)
         what += f", compiled in {time.perf_counter() - start:.3g} s"
     signature = ", ".join(map(str, avals))
     _log.warning("%s for (%s): %s, %d equations", name, signature, what, len(closed.eqns))

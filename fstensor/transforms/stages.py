@@ -45,6 +45,7 @@ from fstensor.transforms.programs import (
     native_of,
     program_of,
     runs_natively,
+    simplified,
 )
 from fstensor.transforms.saved import Reader, Writer, guarded, packed, unpacked
 
@@ -158,7 +159,7 @@ class Stage(ABC):
 
 _TEXTS: dict[str, Callable[[ClosedJaxpr], str]] = {
     "jaxpr": str,
-    "optimized": lambda closed: str(program_of(closed).source),
+    "optimized": lambda closed: str(simplified(closed)),
     "kernels": lambda closed: native_of(closed).pipeline.kernels,
     "plan": lambda closed: native_of(closed).pipeline.plan,
     "llvm": lambda closed: native_of(closed).pipeline.llvm,
