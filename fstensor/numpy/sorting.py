@@ -231,12 +231,11 @@ def nonzero(
 def _true_places(mask: Array, size: int) -> tuple[Array, Array]:
     """The first `size` indices of true elements, then any; and how many there are."""
     index = dtypes.default_int()
-    # A stable sort brings the true elements to the front, in their order.
-    last = lax.convert_element_type(lax.bitwise_not(mask), np.int32)
-    _, places = lax.sort((last, lax.iota(index, mask.shape[0])), 0, True, 1)
+    counts = lax.cumsum(lax.convert_element_type(mask, index))
+    # The n-th true element is the first where n of them are counted.
+    places = searchsorted(counts, lax.add(lax.iota(index, size), 1))
     count = lax.reduce_sum(lax.convert_element_type(mask, index), (0,))
-    kept = lax.slice_in_dim(places, 0, min(size, mask.shape[0]))
-    return lax.pad(kept, constant(0, kept), [(0, size - kept.shape[0], 0)]), count
+    return places, count
 
 
 def flatnonzero(
