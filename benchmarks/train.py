@@ -19,6 +19,8 @@ from benchmarks.models import MODELS, STEPS_COMPARED
 from benchmarks.report import OURS, Report, Setup, Table, best_peer, duration, parser, ratio, start
 from benchmarks.workers import Skip, Worker, WorkerError, race
 
+PUBLISHED_BATCH = 128
+
 ABOUT = "Training steps (medians), and the ratio of ours to the fastest peer's"
 MODULE = "benchmarks.compile"
 TOLERANCE = 1e-3
@@ -90,6 +92,8 @@ def main(argv: Sequence[str] | None = None) -> Report:
     folder = str(Path(options.data).resolve()) if options.data else None
     head = ("model", "batch", *who.contenders, "ours / best", "limit")
     table = Table("Training step", head)
+    head = ("model", *who.contenders, "PyDyNet, published")
+    epochs = Table(f"A pass over the data, in batches of {PUBLISHED_BATCH}, as steps take", head)
     report.figures["steps"] = []
     for name in options.model:
         for batch in options.batch:
@@ -103,7 +107,16 @@ def main(argv: Sequence[str] | None = None) -> Report:
             share = ratio(best_peer(medians), limit)
             table.rows.append((MODELS[name].title, str(batch), *cells, share, f"{limit:.2f}"))
             table.show_last()
+            if batch == PUBLISHED_BATCH:
+                model = MODELS[name]
+                cells = [
+                    duration(model.epoch * medians[c]) if c in medians else ""
+                    for c in who.contenders
+                ]
+                epochs.rows.append((model.title, *cells, duration(model.published)))
     report.add(table)
+    if epochs.rows:
+        report.add(epochs)
     report.note(
         f"Losses of the first {STEPS_COMPARED} steps agreed within {TOLERANCE} before timing; "
         f"{'data from files' if folder else 'synthetic data'}."
