@@ -49,11 +49,11 @@ def _joined(
 ) -> tuple[KernelStep, int] | None:
     """One step in place of two, and where it goes; None where they do not fit together."""
     chunks, length, width = columns.kernel.outer
-    kernel = plain(rows.kernel)
-    if len(kernel.inner) != 1 or kernel.inner[0] != width or not _fits(kernel, chunks, length):
-        return None
     large = {v for v in columns.reads if math.prod(v.aval.shape) == chunks * length * width}
     if not large & {*rows.reads, *rows.writes}:
+        return None
+    kernel = plain(rows.kernel)
+    if len(kernel.inner) != 1 or kernel.inner[0] != width or not _fits(kernel, chunks, length):
         return None
     if len(kernel.instructions) + len(columns.kernel.instructions) > _MOST_INSTRUCTIONS:
         return None
