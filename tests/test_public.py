@@ -28,6 +28,7 @@ MODULES = [
     "fstensor.numpy.fft",
     "fstensor.numpy.linalg",
     "fstensor.nn",
+    "fstensor.nn.models",
     "fstensor.optim",
     "fstensor.random",
     "fstensor.scipy",

@@ -19,6 +19,7 @@ from typing import Any, final
 
 import numpy as np
 
+from fstensor import dtypes
 from fstensor.core.affine import Affine
 from fstensor.core.scalar import BOOL, FLOAT32, INT64, KEY, STORED, UINT64, Dtype, IndexedOps
 
@@ -166,12 +167,15 @@ class Kernel:
                 assert not s.access.place.strides[s.along], f"store of %{s.value}: moves"
 
     def __str__(self) -> str:
+        # Kernels with the same text are compiled once: it tells all that there is to a kernel.
         names = [f"i{a}" for a in range(len(self.sizes))]
         rows = " ".join(f"{n}<{s}" for n, s in zip(names, self.outer, strict=False))
         inner = " ".join(
             f"{n}<{s}" for n, s in zip(names[len(self.outer) :], self.inner, strict=True)
         )
-        lines = [f"rows ({rows}) inner ({inner})" if self.inner else f"map ({rows})"]
+        stored = [(n, d) for n, d in enumerate(self.buffers) if computed(d) != d]
+        loops = f"rows ({rows}) inner ({inner})" if self.inner else f"map ({rows})"
+        lines = [", ".join([loops, *(f"b{n} of {dtypes.name(d)}" for n, d in stored)])]
         for k, i in enumerate(self.instructions):
             args = " ".join(f"%{a}" for a in i.args)
             detail = ""

@@ -3,7 +3,7 @@
 See `fstensor.nn.layer` for what a layer is.
 """
 
-from fstensor.nn import initializers
+from fstensor.nn import initializers, models
 from fstensor.nn.activations import (
     celu,
     elu,
@@ -16,10 +16,12 @@ from fstensor.nn.activations import (
     hard_tanh,
     hardshrink,
     hardtanh,
+    identity,
     leaky_relu,
     log1mexp,
     log_sigmoid,
     log_softmax,
+    logmeanexp,
     logsumexp,
     mish,
     one_hot,
@@ -72,6 +74,7 @@ from fstensor.nn.embedding import (
     sinusoidal_encoding,
 )
 from fstensor.nn.layer import Layer, Net
+from fstensor.nn.layers.activation import PReLU, RReLU
 from fstensor.nn.layers.attention import MultiheadAttention
 from fstensor.nn.layers.cells import (
     GRUCell,
@@ -79,6 +82,7 @@ from fstensor.nn.layers.cells import (
     RNNCell,
 )
 from fstensor.nn.layers.combine import (
+    Checkpoint,
     Identity,
     Lambda,
     Parallel,
@@ -112,7 +116,7 @@ from fstensor.nn.layers.embedding import (
     RotaryEncoding,
     SinusoidalEncoding,
 )
-from fstensor.nn.layers.linear import Linear
+from fstensor.nn.layers.linear import Bilinear, Linear
 from fstensor.nn.layers.norm import (
     BatchNorm,
     GroupNorm,
@@ -161,6 +165,7 @@ from fstensor.nn.layers.transformer import (
     TransformerEncoder,
     TransformerEncoderLayer,
 )
+from fstensor.nn.linear import bilinear, linear
 from fstensor.nn.losses import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -225,6 +230,7 @@ from fstensor.nn.pooling import (
 )
 from fstensor.nn.resize import affine_grid, grid_sample, interpolate
 from fstensor.nn.spatial import channel_shuffle, fold, pad, pixel_shuffle, pixel_unshuffle, unfold
+from fstensor.nn.summary import Summary, summary
 
 __all__ = [
     "GRU",
@@ -237,7 +243,9 @@ __all__ = [
     "AvgPool2d",
     "AvgPool3d",
     "BatchNorm",
+    "Bilinear",
     "ChannelShuffle",
+    "Checkpoint",
     "Conv1d",
     "Conv2d",
     "Conv3d",
@@ -275,12 +283,14 @@ __all__ = [
     "MaxUnpool",
     "MultiheadAttention",
     "Net",
+    "PReLU",
     "Pad",
     "Parallel",
     "PixelShuffle",
     "PixelUnshuffle",
     "RMSNorm",
     "RNNCell",
+    "RReLU",
     "Repeat",
     "Residual",
     "RotaryEncoding",
@@ -289,6 +299,7 @@ __all__ = [
     "Shared",
     "SinusoidalEncoding",
     "SpectralNorm",
+    "Summary",
     "SwiGLU",
     "Transformer",
     "TransformerDecoder",
@@ -313,6 +324,7 @@ __all__ = [
     "avg_pool2d",
     "avg_pool3d",
     "batch_norm",
+    "bilinear",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "cdist",
@@ -355,6 +367,7 @@ __all__ = [
     "hinge_embedding_loss",
     "hinge_loss",
     "huber_loss",
+    "identity",
     "initializers",
     "instance_norm",
     "interpolate",
@@ -362,10 +375,12 @@ __all__ = [
     "l1_loss",
     "layer_norm",
     "leaky_relu",
+    "linear",
     "local_response_norm",
     "log1mexp",
     "log_sigmoid",
     "log_softmax",
+    "logmeanexp",
     "logsumexp",
     "lp_pool",
     "lp_pool1d",
@@ -381,6 +396,7 @@ __all__ = [
     "max_unpool2d",
     "max_unpool3d",
     "mish",
+    "models",
     "mse_loss",
     "multi_margin_loss",
     "multilabel_margin_loss",
@@ -416,6 +432,7 @@ __all__ = [
     "spectral_norm",
     "squareplus",
     "standardize",
+    "summary",
     "swish",
     "tanh",
     "tanhshrink",

@@ -31,6 +31,12 @@ def _where(condition: Array, x: Array | complex, y: Array | complex, like: Array
 
 
 @boundary
+def identity(x: ArrayLike) -> Array:
+    """x itself."""
+    return fnp.asarray(x)
+
+
+@boundary
 def relu(x: ArrayLike) -> Array:
     """max(x, 0)."""
     x = fnp.asarray(x)
@@ -45,7 +51,10 @@ def relu6(x: ArrayLike) -> Array:
 
 @boundary
 def hardtanh(x: ArrayLike, min_val: float = -1.0, max_val: float = 1.0) -> Array:
-    """x, moved between two bounds; the derivative at the bounds is 0."""
+    """x, moved between two bounds; the derivative at the bounds is 0.
+
+    Raises: OptionError for bounds in the wrong order.
+    """
     if min_val > max_val:
         raise OptionError(f"hardtanh: min_val must be at most max_val, got {min_val} and {max_val}")
     x = fnp.asarray(x)
@@ -301,6 +310,25 @@ def _shifted(x: Array, axis: int | tuple[int, ...] | None, where: ArrayLike) -> 
     mask = fnp.broadcast_to(fnp.asarray(where, bool), x.shape)
     top = lax.stop_gradient(fnp.max(x, axis, keepdims=True, initial=-math.inf, where=mask))
     return mask, _where(mask, x, top, x) - top
+
+
+@boundary
+def logmeanexp(
+    x: ArrayLike,
+    axis: int | tuple[int, ...] | None = None,
+    where: ArrayLike | None = None,
+    keepdims: bool = False,
+) -> Array:
+    """log(mean(exp(x))) over `axis`, without overflow.
+
+    where: which elements there are; minus infinity of none.
+    """
+    x = inexact("logmeanexp", x)
+    total = logsumexp(x, axis, keepdims=keepdims, where=where)
+    counted = True if where is None else where
+    number = fnp.sum(fnp.broadcast_to(fnp.asarray(counted), x.shape), axis, keepdims=keepdims)
+    # Without any, the sum is minus infinity already.
+    return total - fnp.log(fnp.maximum(number, 1).astype(x.real.dtype))
 
 
 @boundary

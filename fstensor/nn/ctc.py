@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from fstensor import dtypes, lax
 from fstensor import numpy as fnp
 from fstensor.array import Array, ArrayLike
 from fstensor.core.boundary import boundary
+from fstensor.core.trace import Tracer
 from fstensor.errors import DtypeError, OptionError, ShapeError
 from fstensor.nn.reduction import Reduction, check_reduction, floats, reduced
 
@@ -30,13 +33,16 @@ def ctc_loss(
 
     Shapes: log_probs (times, batch, classes), logarithms of probabilities; targets (batch, labels),
         indices of classes other than blank, padded at the end by anything; input_lengths and
-        target_lengths (batch,), how many times and labels count. Or all without the batch. An index
+        target_lengths (batch,), how many times and labels count. Or all without the batch. Or
+        targets without padding, (sum of target_lengths,): those of one after the other. An index
         beyond the last class counts as the last one, for values are not looked at.
     reduction: for the mean each loss is divided by the number of its labels, 1 at least.
     zero_infinity: a target that is impossible, such as one that is too long, has the loss 0 and
         derivatives 0, instead of infinity.
     The derivative is that of this function. PyTorch's is the same after log_softmax, which takes
-    the difference away; PyTorch takes targets without padding too, one after the other.
+    the difference away.
+    Targets without padding take longer under `jit` when target_lengths is traced: then each of the
+    batch may have all of them.
     Raises: ShapeError, DtypeError, OptionError for a blank that is no class.
     Source: A. Graves et al., Connectionist Temporal Classification, 2006, section 4.1.
     """
@@ -46,6 +52,8 @@ def ctc_loss(
     _check(logp, labels, times, counts)
     if not 0 <= blank < logp.shape[-1]:
         raise OptionError(f"ctc_loss: blank must be one of {logp.shape[-1]} classes, got {blank}")
+    if labels.ndim == logp.ndim - 2:
+        labels = _apart(labels, counts)
     single = logp.ndim == 2
     if single:
         logp, labels = logp[:, None], labels[None]
@@ -64,13 +72,34 @@ def _check(logp: Array, labels: Array, times: Array, counts: Array) -> None:
             raise DtypeError(f"ctc_loss: targets and lengths must be integers, got {x.aval}")
     batch = logp.shape[1:-1]
     lengths_fit = all(x.shape == batch or (not batch and x.shape == (1,)) for x in (times, counts))
-    if logp.ndim not in (2, 3) or labels.shape[:-1] != batch or not labels.ndim or not lengths_fit:
+    labels_fit = labels.ndim > 0 and (labels.ndim == 1 or labels.shape[:-1] == batch)
+    if logp.ndim not in (2, 3) or not labels_fit or not lengths_fit:
         raise ShapeError(
-            "ctc_loss: takes log_probs (times, batch, classes), targets (batch, labels) and "
-            f"lengths (batch,), got {logp.aval}, {labels.aval}, {times.aval} and {counts.aval}"
+            "ctc_loss: takes log_probs (times, batch, classes), targets (batch, labels) or "
+            f"(all labels,), and lengths (batch,), got {logp.aval}, {labels.aval}, {times.aval} "
+            f"and {counts.aval}"
         )
     if not logp.shape[0]:
         raise ShapeError(f"ctc_loss: log_probs must have one time or more, got {logp.aval}")
+
+
+def _apart(labels: Array, counts: Array) -> Array:
+    """Labels of all of a batch, one after the other, as (batch, labels) with any padding.
+
+    Raises: ShapeError where they are not as many as counts say, if these are not traced.
+    """
+    size = labels.shape[0]
+    if not isinstance(counts, Tracer):
+        numbers = np.asarray(counts)
+        if numbers.sum() != size:
+            raise ShapeError(
+                f"ctc_loss: targets must have as many labels as target_lengths together, "
+                f"{numbers.sum()}, got {labels.aval}"
+            )
+        size = int(numbers.max(initial=0))
+    starts = fnp.cumsum(counts) - counts
+    places = starts[:, None] + fnp.arange(size, dtype=starts.dtype)
+    return fnp.take(labels, places, mode="clip")
 
 
 def _log_likelihood(logp: Array, labels: Array, times: Array, counts: Array, blank: int) -> Array:

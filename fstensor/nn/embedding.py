@@ -20,6 +20,7 @@ def embedding(
     padding_idx: int | None = None,
     max_norm: float | None = None,
     norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
 ) -> Array:
     """Rows of a table.
 
@@ -27,6 +28,7 @@ def embedding(
     padding_idx: the index of a row that gets no gradient.
     max_norm: longer rows are shortened to this norm, of the kind `norm_type`. As in PyTorch, the
         gradient is the one at the short row, as if that stood in the table.
+    scale_grad_by_freq: divides the gradient of a row by how often its index is in x.
     Shapes: x (...), table (rows, features) -> (..., features).
     Raises: DtypeError for indices that are no integers, ShapeError for another table, OptionError
         for a padding_idx out of range.
@@ -47,7 +49,17 @@ def embedding(
         index = padding_index(table.shape[0], padding_idx)
         is_padding = fnp.expand_dims((x == index) | (x == index - table.shape[0]), -1)
         rows = fnp.where(is_padding, lax.stop_gradient(rows), rows)
+    if scale_grad_by_freq:
+        # No difference to the rows, but to what is derived.
+        share = rows / fnp.expand_dims(_how_often(x, table.shape[0]), -1).astype(rows.dtype)
+        rows = lax.stop_gradient(rows) + (share - lax.stop_gradient(share))
     return rows
+
+
+def _how_often(x: Array, size: int) -> Array:
+    """For each index, of those that are moved into a range, how often it is there."""
+    places = fnp.clip(fnp.where(x < 0, x + size, x), 0, size - 1)
+    return fnp.zeros(size, "int32").at[places].add(1)[places]
 
 
 def padding_index(rows: int, padding_idx: int) -> int:
@@ -100,7 +112,8 @@ def rotary_encoding(
     """Pairs of features turned by angles that grow with the position (Su et al., 2021, eq. 34).
 
     Products of queries and keys so turned depend on the distance of their positions alone.
-    positions: 0, 1, ... for None. interleaved: pairs are features 2 i and 2 i + 1, as in the paper;
+    positions: 0, 1, ... for None. base: the angle of the pair i of d is position base^(-2 i / d).
+    interleaved: pairs are features 2 i and 2 i + 1, as in the paper;
         otherwise feature i and the one half of the features further.
     Shapes: x (..., time, heads, features), positions broadcast to (..., time).
     Raises: ShapeError for fewer than three axes, OptionError for odd features.

@@ -29,6 +29,7 @@ import dataclasses
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any, TypeAlias, dataclass_transform, final
 
 from fstensor import dtypes, random, tree
@@ -41,6 +42,11 @@ Params: TypeAlias = dict[str, Any]
 State: TypeAlias = dict[str, Any]
 # What makes the first value of a parameter, of a key, a shape and a dtype.
 Initializer: TypeAlias = Callable[[Array, tuple[int, ...], DtypeLike], Array]
+
+# Where it is set, it runs layers: it gets each one, the path within its root, and what runs it.
+watching: ContextVar[Callable[[Layer, str, Callable[[], Any]], Any] | None] = ContextVar(
+    "watching", default=None
+)
 
 
 @dataclass_transform(frozen_default=True)
@@ -159,7 +165,10 @@ class Net:
         self._keys = 0
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        return self._layer.forward(self, *inputs, **options)
+        watch = watching.get()
+        if watch is None:
+            return self._layer.forward(self, *inputs, **options)
+        return watch(self._layer, self._path, lambda: self._layer.forward(self, *inputs, **options))
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._layer, name, None)
@@ -329,4 +338,4 @@ def applied(
 ) -> tuple[Any, State]:
     """As `Layer.apply`, where there may be no state."""
     net = Net(layer, params=params, state=state, key=key, train=train)
-    return layer.forward(net, *inputs, **options), net.state_afterwards()
+    return net(*inputs, **options), net.state_afterwards()

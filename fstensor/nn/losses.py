@@ -282,7 +282,8 @@ def nll_loss(
 ) -> Array:
     """Minus the input at the target's class, for inputs that are logarithms of probabilities.
 
-    Shapes and options: as in `cross_entropy`, for indices of classes.
+    Shapes, weight and ignore_index: as in `cross_entropy`, for indices of classes.
+    Raises: ShapeError, DtypeError for targets that are no integers.
     """
     check_reduction("nll_loss", reduction)
     (x,) = floats("nll_loss", input)

@@ -179,6 +179,7 @@ def multilabel_soft_margin_loss(
     """The mean over classes of -(target log s(input) + (1 - target) log s(-input)), s the sigmoid.
 
     Shapes: input and target (..., classes), losses (...). weight: factors that broadcast with them.
+    Raises: ShapeError for others, or without an axis of classes.
     """
     what = "multilabel_soft_margin_loss"
     x, t = of_one_shape(what, input=input, target=target)
@@ -207,8 +208,8 @@ def triplet_margin_loss(
 ) -> Array:
     """max(0, margin + d(anchor, positive) - d(anchor, negative)), d the `pairwise_distance`.
 
-    Shapes: (..., n) -> (...). swap: the smaller one of d(anchor, negative) and
-    d(positive, negative) counts instead (V. Balntas et al., 2016).
+    Shapes: (..., n) -> (...). p, eps: of the distance. swap: the smaller one of
+    d(anchor, negative) and d(positive, negative) counts instead (V. Balntas et al., 2016).
     Raises: ShapeError, OptionError for a margin or a p that is not positive.
     """
 
@@ -231,7 +232,11 @@ def triplet_margin_with_distance_loss(
     swap: bool = False,
     reduction: Reduction = "mean",
 ) -> Array:
-    """`triplet_margin_loss` for a distance of one's own, a function of two arrays."""
+    """`triplet_margin_loss` for a distance of one's own.
+
+    distance_function: of two arrays (..., n), which gives (...); `pairwise_distance` for None.
+    swap: as there. Raises: ShapeError, OptionError for a margin that is not positive.
+    """
     return _triplets(
         "triplet_margin_with_distance_loss",
         pairwise_distance if distance_function is None else distance_function,

@@ -85,7 +85,11 @@ def of_rank(function: Callable[P, R], rank: int) -> Callable[P, R]:
         return function(*args, **kwargs)
 
     call.__name__ = call.__qualname__ = name
-    call.__doc__ = f"`{function.__name__}` over {rank} spatial axes; ShapeError for others."
+    axes = ("one spatial axis", "two spatial axes", "three spatial axes")[rank - 1]
+    call.__doc__ = (
+        f"`{function.__name__}` over {axes}. Raises: ShapeError for others, and as "
+        f"`{function.__name__}`."
+    )
     return boundary(call)
 
 

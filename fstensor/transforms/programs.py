@@ -22,7 +22,7 @@ from fstensor.compiler.simplify import already_simple, simplify
 from fstensor.config import config
 from fstensor.core import finite
 from fstensor.core.aval import ShapedArray
-from fstensor.core.jaxpr import Atom, ClosedJaxpr, Jaxpr, Literal
+from fstensor.core.jaxpr import Atom, ClosedJaxpr, Eqn, Jaxpr, Literal
 from fstensor.core.primitive import Primitive
 from fstensor.core.source_info import user_stacklevel
 from fstensor.core.state import state
@@ -107,7 +107,7 @@ def native_of(closed: ClosedJaxpr) -> Native:
     def compile_natively() -> Native:
         from fstensor.compiler.native import Native  # loads LLVM
 
-        return Native(program_of(closed).source, donated_of(closed))
+        return Native(simplify(closed), donated_of(closed))
 
     return closed.derive("native", compile_natively)
 
@@ -157,6 +157,13 @@ def _compile_each(closed: ClosedJaxpr) -> None:
                 _compile_each(program)
 
 
+def flops_of(eqn: Eqn) -> int:
+    """Operations of arithmetic of one equation, by itself, that holds no programs."""
+    from fstensor.compiler.costs import flops  # what makes kernels is loaded when it is needed
+
+    return flops(eqn.primitive, tuple([a.aval for a in eqn.invars]))
+
+
 def maker_of(aval: ShapedArray) -> Callable[[], np.ndarray[Any, Any]]:
     """A function that gives arrays of this type in memory that is used again and again."""
     return memory.maker(aval.shape, aval.dtype)
@@ -197,8 +204,8 @@ def _run_checked(
     closed: ClosedJaxpr, xp: Any, home: device.Device, buffers: Sequence[Any]
 ) -> list[Any]:
     """A program run equation by equation, for the settings that look at each result."""
-    simplified = program_of(closed).source
-    env: dict[Atom, Any] = dict(zip(simplified.jaxpr.invars, buffers, strict=True))
+    simple = simplified(closed)
+    env: dict[Atom, Any] = dict(zip(simple.jaxpr.invars, buffers, strict=True))
 
     def fixed(x: Array) -> Any:
         return device.move(x.concretize(ConcretizationTypeError, "the value of"), home)
@@ -206,15 +213,15 @@ def _run_checked(
     def read(atom: Atom) -> Any:
         return fixed(atom.value) if isinstance(atom, Literal) else env[atom]
 
-    env.update(zip(simplified.jaxpr.constvars, map(fixed, simplified.consts), strict=True))
-    for eqn in simplified.eqns:
+    env.update(zip(simple.jaxpr.constvars, map(fixed, simple.consts), strict=True))
+    for eqn in simple.eqns:
         operands = [read(a) for a in eqn.invars]
         out = eqn.primitive.impl(xp, *operands)
         outs = list(out) if eqn.primitive.multiple_results else [out]
         outs = [np.asarray(y) if isinstance(y, np.generic) else y for y in outs]
         finite.check(eqn.primitive, operands, outs, eqn.source_info, closed.name)
         env.update(zip(eqn.outvars, outs, strict=True))
-    return [read(a) for a in simplified.jaxpr.outvars]
+    return [read(a) for a in simple.jaxpr.outvars]
 
 
 def trace_captured(

@@ -100,3 +100,17 @@ def test_kernels(name, golden):
     f, *args = PROGRAMS[name]
     lowered = fst.jit(f).lower(*args)
     golden(f"kernels/{name}.txt", f"{lowered.as_text('kernels')}\n\n{lowered.as_text('plan')}")
+
+
+@pytest.mark.parametrize("half", ["float16", "bfloat16"])
+def test_kernels_for_memory_of_other_dtypes_are_others(half):
+    """Their arithmetic is the same, in float32, but they are not one."""
+
+    def f(x, y):
+        return ((y @ y) @ y).astype("float32"), fnp.sum(x, 1), fnp.sum(y.astype("float32"), 1)
+
+    x = fnp.arange(16.0).reshape(4, 4) / 8
+    y = (x + 1).astype(half)
+    with fst.config.override(executor="llvm"):
+        for got, expected in zip(fst.jit(f)(x, y), f(x, y), strict=True):
+            np.testing.assert_allclose(got, expected, rtol=1e-2)

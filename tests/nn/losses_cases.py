@@ -100,6 +100,7 @@ OTHERS = {
     "focal_loss": (nn.focal_loss, {"reduction": "none"}),
     "focal_loss_options": (nn.focal_loss, {"alpha": 0.6, "gamma": 0.5, "reduction": "none"}),
     "ctc_loss_impossible": (of_logs(nn.ctc_loss), {"zero_infinity": True, "reduction": "none"}),
+    "ctc_loss_joined": (of_logs(nn.ctc_loss), {"reduction": "none"}),
     "ctc_loss_blank": (of_logs(nn.ctc_loss), {"blank": 4, "reduction": "sum"}),
     "normalize": (nn.normalize, {}),
     "normalize_one": (nn.normalize, {"axis": 0, "p": 1.0, "eps": 0.5}),

@@ -92,6 +92,20 @@ def assert_as_pytorch(family, name):
     np.testing.assert_allclose(value(operands(case)), wanted["y"], rtol=1e-10, atol=1e-10)
 
 
+def assert_layer_as_pytorch(family, name, layer, x):
+    """The value of a layer without parameters, a function of x, and its gradient."""
+    wanted = expected(family, name)
+    cotangent = values(wanted["y"].shape, 9)
+
+    def loss(x):
+        y = layer(x)
+        return (y * cotangent).sum(), y
+
+    slope, y = fst.jit(fst.grad(loss, has_aux=True))(x)
+    np.testing.assert_allclose(y, wanted["y"], rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(slope, wanted["grad_x"], rtol=1e-10, atol=1e-9)
+
+
 def assert_same_in_front(family, name):
     """With channels in front it is the same."""
     case = FAMILIES[family][name]

@@ -14,6 +14,14 @@ CHANNELS = {
     "2d": (nn.dropout2d, nn.Dropout2d, (50, 3, 4, 20), (1, 2)),
     "3d": (nn.dropout3d, nn.Dropout3d, (50, 2, 3, 2, 20), (1, 2, 3)),
 }
+FUNCTIONS = [
+    nn.dropout,
+    nn.dropout1d,
+    nn.dropout2d,
+    nn.dropout3d,
+    nn.alpha_dropout,
+    nn.feature_alpha_dropout,
+]
 LAYERS = [
     nn.Dropout,
     nn.Dropout1d,
@@ -70,6 +78,30 @@ def test_alpha_dropout_of_whole_channels():
     np.testing.assert_allclose(y[moved[:, None].repeat(4, 1)].std(), 0, atol=1e-6)
     with pytest.raises(ShapeError, match=r"must have two axes or more, got float32\[4\]"):
         nn.feature_alpha_dropout(KEY, x[0, :, 0])
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_derivatives(function):
+    """Where an element is kept, outputs are a line in it; the derivatives of others are 0."""
+    x = np.random.default_rng(0).normal(size=(3, 2, 2, 4))
+    f = lambda x: function(KEY, x, 0.3)
+    ct = np.cos(np.arange(x.size)).reshape(x.shape)
+    slope = fst.jit(fst.grad(lambda x: (f(x) * ct).sum()))(x)
+    by_one = np.asarray(f(x + 1)) - f(x)  # as it is linear in what is kept
+    np.testing.assert_allclose(slope, by_one * ct, 1e-10, 1e-12)
+    scale = 1 / 0.7
+    if "alpha" in function.__name__:
+        limit = 1.0507009873554805 * 1.6732632423543772
+        scale = 1 / np.sqrt(0.7 * (1 + 0.3 * limit**2))
+    np.testing.assert_allclose(np.unique(by_one.round(12)), [0, scale], 1e-10)
+
+
+def test_a_checkpoint_drops_the_same_again():
+    x = random.normal(random.key(1), (100,))
+    f = lambda x: fnp.sin(nn.Dropout(0.5)({}, fnp.sin(x), key=KEY, train=True)).sum()
+    expected = fst.grad(f)(x)
+    np.testing.assert_allclose(fst.jit(fst.grad(fst.checkpoint(f)))(x), expected, 1e-5, 1e-6)
+    assert (expected == 0).sum() > 20
 
 
 @pytest.mark.parametrize("layer", LAYERS)

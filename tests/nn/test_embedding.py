@@ -15,6 +15,7 @@ INDICES = ShapeDtypeStruct((2, 3), np.int32)
 OPTIONS = {
     "embedding": {},
     "embedding_padding": {"padding_idx": 2},
+    "embedding_often": {"scale_grad_by_freq": True},
     "embedding_max_norm_1": {"max_norm": 1.0, "norm_type": 1.0},
     "embedding_max_norm_2": {"max_norm": 1.0},
 }
@@ -50,6 +51,11 @@ def test_padding_counted_from_behind_gets_no_gradient():
         table
     )
     np.testing.assert_array_equal(gradient[:, 0], [0, 0, 1, 0, 0])
+
+
+def test_how_often_counts_from_behind_too():
+    f = lambda t: nn.embedding(np.array([4, -1, 2]), t, scale_grad_by_freq=True).sum()
+    np.testing.assert_array_equal(fst.grad(f)(np.ones((5, 2)))[:, 0], [0, 0, 1, 0, 1])
 
 
 def test_tied_outputs():

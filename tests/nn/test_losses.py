@@ -286,11 +286,29 @@ class TestCTC:
         together = fst.jit(fst.vmap(one, (1, 0, 0, 0)))(logits, labels, times, counts)
         np.testing.assert_allclose(together, one(logits, labels, times, counts), 1e-10)
 
+    def test_targets_one_after_the_other(self):
+        logp = np.asarray(nn.log_softmax(RNG.normal(size=(6, 3, 4))))
+        padded, times, counts = (
+            np.array([[1, 2], [3, 0], [0, 0]]),
+            np.full(3, 6),
+            np.array([2, 1, 0]),
+        )
+        expected = nn.ctc_loss(logp, padded, times, counts, reduction="none")
+        joined = lambda counts: nn.ctc_loss(
+            logp, np.array([1, 2, 3]), times, counts, reduction="none"
+        )
+        np.testing.assert_allclose(joined(counts), expected, 1e-12)
+        np.testing.assert_allclose(fst.jit(joined)(counts), expected, 1e-12)
+        none = nn.ctc_loss(logp, np.zeros(0, int), times, 0 * counts, reduction="none")
+        np.testing.assert_allclose(none, -logp[..., 0].sum(0), 1e-12)
+        with pytest.raises(ShapeError, match=r"as target_lengths together, 3, got int64\[4\]"):
+            nn.ctc_loss(logp, np.array([1, 2, 3, 1]), times, counts)
+
     def test_errors(self):
         logp, labels, n = fnp.zeros((5, 2, 3)), np.ones((2, 2), int), np.array([2, 2])
         with pytest.raises(OptionError, match="blank must be one of 3 classes, got 3"):
             nn.ctc_loss(logp, labels, n, n, blank=3)
-        with pytest.raises(ShapeError, match=r"got float32\[5,2,3\], int64\[4\]"):
-            nn.ctc_loss(logp, labels.ravel(), n, n)
+        with pytest.raises(ShapeError, match=r"got float32\[5,2,3\], int64\[1,4\]"):
+            nn.ctc_loss(logp, labels.reshape(1, 4), n, n)
         with pytest.raises(DtypeError, match=r"must be integers, got float64\[2\]"):
             nn.ctc_loss(logp, labels, n, n.astype(float))

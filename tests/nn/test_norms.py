@@ -7,7 +7,7 @@ import fstensor as fst
 import fstensor.numpy as fnp
 from fstensor import ShapeDtypeStruct, jit, nn, random, vmap
 from fstensor.errors import DtypeError, OptionError, ShapeError, TreeError
-from tests.nn.golden_cases import assert_agrees, case, compare
+from tests.nn.golden_cases import assert_agrees, case, compare, weighted
 
 KEY = random.key(0)
 FUNCTIONS = {
@@ -34,6 +34,36 @@ def test_values_and_gradients(name):
     arrays = case("norms", name)
     out, gradients = arrays.pop("out"), arrays.pop("grad")
     assert_agrees(lambda given: FUNCTIONS[name](**given), arrays, out, gradients)
+
+
+# As layers, with parameters of these names.
+LAYERS = {
+    "layer_norm": nn.LayerNorm(),
+    "layer_norm_two_axes": nn.LayerNorm(axis=(1, 2), epsilon=0.1),
+    "rms_norm": nn.RMSNorm(),
+    "rms_norm_epsilon": nn.RMSNorm(epsilon=0.1, affine=False),
+    "instance_norm": nn.InstanceNorm(affine=True),
+    "group_norm": nn.GroupNorm(3),
+    "group_norm_flat": nn.GroupNorm(2, epsilon=0.1, affine=False),
+    "local_response_norm_4": nn.LocalResponseNorm(4, 0.5, 0.7, 2.0),
+    "weight_norm": nn.WeightNorm(nn.Linear(4, bias=False)),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers(name):
+    arrays, layer = case("norms", name), LAYERS[name]
+    expected, gradients, x = arrays.pop("out"), arrays.pop("grad"), arrays.pop("x")
+    params = arrays
+    if name == "weight_norm":
+        params = {"layer": {"kernel": arrays["direction"]}, "magnitude": arrays["magnitude"]}
+        gradients["layer"] = {"kernel": gradients.pop("direction")}
+    made, _ = layer.init(KEY, x)
+    assert fst.tree.map(lambda p: p.shape, made) == fst.tree.map(lambda p: p.shape, params)
+    compare(layer(params, x), expected, 1e-10)
+    slopes = fst.grad(lambda params, x: weighted(layer(params, x)), (0, 1))(params, x)
+    compare(slopes[1], gradients.pop("x"), 1e-10)
+    compare(slopes[0], gradients, 1e-10)
 
 
 @pytest.mark.parametrize("train", [False, True])
@@ -142,7 +172,7 @@ def test_layers_of_weights_keep_the_state_and_the_keys_of_the_layer_within():
         np.testing.assert_array_equal(a, b)
 
 
-LAYERS = {
+ALONE = {
     "layer": nn.LayerNorm(),
     "two_axes": nn.LayerNorm(axis=(1, 2)),
     "rms": nn.RMSNorm(),
@@ -152,15 +182,25 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", ALONE)
 def test_an_example_does_not_depend_on_others(name):
-    layer = LAYERS[name]
+    layer = ALONE[name]
     x = random.normal(random.key(1), (4, 3, 6))
     params, state = layer.init(KEY, x)
     assert state == {}
     alone = fnp.concatenate([layer(params, x[i : i + 1]) for i in range(4)])
     np.testing.assert_allclose(layer(params, x), alone, 1e-5, 1e-6)
     np.testing.assert_allclose(jit(layer)(params, x, train=True), alone, 1e-5, 1e-6)
+
+
+@pytest.mark.parametrize("layer", [nn.LayerNorm(bias=False), nn.GroupNorm(2, bias=False)])
+def test_no_bias(layer):
+    x = random.normal(random.key(1), (4, 3, 6))
+    params, _ = layer.init(KEY, x)
+    assert fst.tree.map(lambda p: p.shape, params) == {"scale": (6,)}
+    both = type(layer)(2) if isinstance(layer, nn.GroupNorm) else nn.LayerNorm()
+    expected = both({**params, "bias": np.zeros(6, np.float32)}, x)
+    np.testing.assert_allclose(layer(params, x), expected, 1e-6)
 
 
 def test_ensembles_and_parameters():

@@ -59,6 +59,15 @@ def test_another_activation_and_no_bias():
     check(nn.RNN(2, activation=nn.relu, bias=False), case("recurrent", "rnn_relu"), run_sequence)
 
 
+def test_projection():
+    layer = nn.LSTM(2, bidirectional=True, proj_size=1)
+    arrays = case("recurrent", "lstm_projected")
+    made, _ = layer.init(KEY, arrays["x"])
+    shapes = fst.tree.map(lambda p: p.shape, made)
+    assert shapes == fst.tree.map(lambda p: p.shape, arrays["params"])
+    check(layer, arrays, run_sequence)
+
+
 @pytest.mark.parametrize("kind", CELLS)
 def test_cells(kind):
     def run(cell, given, lengths):
@@ -185,13 +194,14 @@ def test_it_learns_to_remember_the_first_step(kind):
         (
             lambda p, x: nn.LSTM(4)(p, x, (x[0], x[0])),
             ShapeError,
-            r"must be 2 of shape \(1, 2, 4\)",
+            r"must be of shape \(1, 2, 4\) and \(1, 2, 4\) .* got float32\[3,5\], float32\[3,5\]",
         ),
         (lambda p, x: nn.LSTM(4)(p, x[0, 0]), ShapeError, "must have axes of time and of features"),
         (lambda p, x: nn.LSTM(4)(p, x, lengths=np.ones(2)), DtypeError, "must be integers"),
         (lambda p, x: nn.LSTM(4)(p, x, lengths=3), ShapeError, r"lengths must have shape \(2,\)"),
         (lambda p, x: nn.LSTMCell(4)(p["layer0"], x, (x, x)), ShapeError, "LSTMCell: state must"),
         (lambda p, x: nn.GRU(4, layers=0), OptionError, "must be 1 or more, got 4 and 0"),
+        (lambda p, x: nn.LSTM(4, proj_size=4), OptionError, "below features, or 0, got 4 and 4"),
         (lambda p, x: nn.RNN(4, dropout=2.0), OptionError, "rate must be within 0 and 1, got 2.0"),
     ],
 )

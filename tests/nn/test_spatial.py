@@ -3,15 +3,14 @@
 import numpy as np
 import pytest
 
-import fstensor as fst
 from fstensor import nn, random
 from fstensor.errors import AxisError, OptionError, ShapeError
 from tests.nn.spatial_cases import RESIZE, values
 from tests.nn.spatial_golden import (
     assert_as_pytorch,
+    assert_layer_as_pytorch,
     assert_maps,
     assert_same_in_front,
-    expected,
     operands,
 )
 
@@ -84,8 +83,7 @@ LAYERS = {
 def test_layers(name):
     layer, x = LAYERS[name], operands(RESIZE[name])["x"]
     assert layer.init(random.key(0), x) == ({}, {})
-    y = fst.jit(lambda x: layer({}, x))(x)
-    np.testing.assert_allclose(y, expected("resize", name)["y"], rtol=1e-12, atol=1e-12)
+    assert_layer_as_pytorch("resize", name, lambda x: layer({}, x), x)
 
 
 def test_pad_layer():

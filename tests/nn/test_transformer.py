@@ -58,6 +58,26 @@ def test_swiglu():
     np.testing.assert_allclose(layer(params, x), expected, 1e-5, 1e-6)
 
 
+def test_feed_forward():
+    """As written down; and layers one after the other are an encoder and a decoder."""
+    x = np.random.default_rng(0).normal(size=(2, 3, 4))
+    inner = nn.FeedForward(5, nn.silu)
+    params, _ = inner.init(KEY, x)
+    hidden, out = params["hidden"], params["out"]
+    wide = x @ np.asarray(hidden["kernel"]) + hidden["bias"]
+    expected = (wide / (1 + np.exp(-wide))) @ out["kernel"] + out["bias"]
+    np.testing.assert_allclose(inner(params, x), expected, 1e-6, 1e-7)
+    for many, one, memory in (
+        (nn.TransformerEncoder, nn.TransformerEncoderLayer(2, 5, 0.0), ()),
+        (nn.TransformerDecoder, nn.TransformerDecoderLayer(2, 5, 0.0), (x[:, :2],)),
+    ):
+        whole = many(one, 2, nn.LayerNorm())
+        params, _ = whole.init(KEY, x, *memory)
+        y = one(params["layer1"], one(params["layer0"], x, *memory), *memory)
+        expected = nn.LayerNorm()(params["norm"], y)
+        np.testing.assert_allclose(whole(params, x, *memory), expected, 1e-12)
+
+
 class Language(nn.Layer):
     """A small model of sequences, as in use: an embedding, blocks, and the embedding as output."""
 
@@ -221,3 +241,21 @@ def test_dropout_is_only_in_training():
 def test_errors(call, text):
     with pytest.raises(OptionError, match=text):
         call()
+
+
+def test_keys_of_another_input_are_kept():
+    attention = nn.MultiheadAttention(2, kv_heads=1)
+    x, y = random.normal(KEY, (2, 1, 8)), random.normal(random.key(1), (2, 5, 6))
+    params, state = attention.init(KEY, x, y, keep=True)
+    assert state["keys"].shape == (2, 5, 1, 4)
+    expected = attention(params, x, y)
+    found, state = attention.apply(params, state, x, y, keep=True)
+    np.testing.assert_array_equal(found, expected)
+    found, _ = attention.apply(params, state, x, keep=True)
+    np.testing.assert_array_equal(found, expected)
+    with pytest.raises(ArgumentError, match="to keep keys and values, pass y"):
+        attention.init(KEY, x, keep=True)
+    with pytest.raises(OptionError, match="neither decodes nor is rotary"):
+        attention.init(KEY, x, keep=True, decode=3)
+    with pytest.raises(ArgumentError, match="takes a memory"):
+        nn.TransformerDecoderLayer(2, 12).init(KEY, x)

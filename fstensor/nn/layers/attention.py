@@ -13,6 +13,7 @@ True
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import final
 
@@ -21,7 +22,7 @@ import numpy as np
 from fstensor import lax
 from fstensor import numpy as fnp
 from fstensor.array import Array, ArrayLike
-from fstensor.errors import OptionError, ShapeError
+from fstensor.errors import ArgumentError, OptionError, ShapeError
 from fstensor.nn import dropouts, initializers
 from fstensor.nn.attention import attended
 from fstensor.nn.layer import Initializer, Layer, Net
@@ -38,13 +39,16 @@ class MultiheadAttention(Layer):
     kv_heads: of keys and values, which divides `heads` (Ainslie et al., 2023); the same for None.
     head_features, out_features: features of a head and of the outputs; those of x divided by heads,
         and those of x, for None. dropout: of the weights of attention, while training.
-    rotary: turns queries and keys by their positions.
+    rotary: turns queries and keys by their positions. kernel_init: of the four kernels, or of all
+        but that of `out` where there is an out_init for it.
 
     Options of a call: bias, mask, is_causal, query_seq_lengths, key_value_seq_lengths and
     local_window_size are as in `nn.dot_product_attention`. decode: how many steps the state holds
     keys and values of. Then x has the steps that follow those of the calls before, and pays
     attention to these and to itself, causally. More steps than `decode` in all give NaN.
     `init(..., decode=n)` gives the state to begin with; the parameters are the same without.
+    keep: whether the state keeps the keys and values of y, so that later calls, also with it, can
+    do without y.
     Shapes: x (batch, time, features), or without batch; y and z (batch, steps, any).
     Raises: ShapeError for others, OptionError for heads that do not divide features, or options
         that decoding does not have.
@@ -59,6 +63,7 @@ class MultiheadAttention(Layer):
     rotary: RotaryEncoding | None = None
     kernel_init: Initializer = initializers.glorot_uniform()
     bias_init: Initializer = initializers.zeros
+    out_init: Initializer | None = None
 
     def __post_init__(self) -> None:
         dropouts.check_rate("MultiheadAttention", self.dropout)
@@ -83,6 +88,7 @@ class MultiheadAttention(Layer):
         key_value_seq_lengths: ArrayLike | None = None,
         local_window_size: int | tuple[int, int] | None = None,
         decode: int | None = None,
+        keep: bool = False,
     ) -> Array:
         others = (y, key_value_seq_lengths, query_seq_lengths, local_window_size)
         if decode is not None and any(a is not None for a in others):
@@ -90,7 +96,13 @@ class MultiheadAttention(Layer):
                 "MultiheadAttention: decoding is of an input with itself, without lengths and "
                 "windows; leave them out, or decode"
             )
-        query, key, value = self._projected(net, x, y, z)
+        if keep and (decode is not None or self.rotary is not None):
+            raise OptionError(
+                "MultiheadAttention: what keeps the keys of another input neither decodes nor is "
+                "rotary; leave these out, or keep"
+            )
+        project = self._kept if keep else self._projected
+        query, key, value = project(net, x, y, z)
         if decode is not None:
             query, key, value, seen = self._continued(net, query, key, value, decode)
             mask = seen if mask is None else seen & fnp.asarray(mask)
@@ -110,13 +122,12 @@ class MultiheadAttention(Layer):
         )
         joined = outputs.reshape(*x.shape[:-1], -1)
         features = x.shape[-1] if self.out_features is None else self.out_features
-        projected: Array = net.child("out", self._linear(features))(joined)
+        init = self.kernel_init if self.out_init is None else self.out_init
+        projected: Array = net.child("out", self._linear(features, init))(joined)
         return projected
 
-    def _linear(self, features: int) -> Linear:
-        return Linear(
-            features, bias=self.bias, kernel_init=self.kernel_init, bias_init=self.bias_init
-        )
+    def _linear(self, features: int, init: Initializer) -> Linear:
+        return Linear(features, bias=self.bias, kernel_init=init, bias_init=self.bias_init)
 
     def _projected(
         self, net: Net, x: Array, y: Array | None, z: Array | None
@@ -130,6 +141,16 @@ class MultiheadAttention(Layer):
                 "MultiheadAttention: all inputs must be (batch, time, features), or (time, "
                 f"features), got {x.aval}, {y.aval} and {z.aval}"
             )
+        features = self._features(x)
+        kv_heads = self.heads if self.kv_heads is None else self.kv_heads
+        return (
+            self._in_heads(net, "query", x, self.heads, features),
+            self._in_heads(net, "key", y, kv_heads, features),
+            self._in_heads(net, "value", z, kv_heads, features),
+        )
+
+    def _features(self, x: Array) -> int:
+        """How many a head has, where queries are of x."""
         features = self.head_features
         if features is None:
             if x.shape[-1] % self.heads:
@@ -137,16 +158,34 @@ class MultiheadAttention(Layer):
                     f"MultiheadAttention: {self.heads} heads must divide the features of {x.aval}; "
                     "or give head_features"
                 )
-            features = x.shape[-1] // self.heads
-        kv_heads = self.heads if self.kv_heads is None else self.kv_heads
-        found = []
-        inputs = (("query", x, self.heads), ("key", y, kv_heads), ("value", z, kv_heads))
-        for name, a, heads in inputs:
-            projected = net.child(name, self._linear(heads * features))(a)
-            batch = a.shape[0] if a.ndim == 3 else 1
-            found.append(projected.reshape(batch, a.shape[-2], heads, features))
-        query, key, value = found
-        return query, key, value
+            return x.shape[-1] // self.heads
+        return features
+
+    def _in_heads(self, net: Net, name: str, x: Array, heads: int, features: int) -> Array:
+        """A projection of x, as (batch, time, heads, features)."""
+        projected = net.child(name, self._linear(heads * features, self.kernel_init))(x)
+        batch = x.shape[0] if x.ndim == 3 else 1
+        split: Array = projected.reshape(batch, x.shape[-2], heads, features)
+        return split
+
+    def _kept(
+        self, net: Net, x: Array, y: Array | None, z: Array | None
+    ) -> tuple[Array, Array, Array]:
+        """As `_projected`. Keys and values go to the state; without y they come from there."""
+        if y is not None:
+            query, key, value = self._projected(net, x, y, z)
+            for name, a in (("keys", key), ("values", value)):
+                net.variable(name, functools.partial(fnp.zeros, a.shape, a.dtype))
+                net.assign(name, a)
+            return query, key, value
+        if net.making or z is not None:
+            raise ArgumentError(
+                "MultiheadAttention: to keep keys and values, pass y, which has them"
+            )
+        x = fnp.asarray(x)
+        query = self._in_heads(net, "query", x, self.heads, self._features(x))
+        keys, values = (net.variable(name, lambda: query) for name in ("keys", "values"))
+        return query, keys, values
 
     def _continued(
         self, net: Net, query: Array, key: Array, value: Array, size: int

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, TypeAlias, final
+from typing import NamedTuple, TypeAlias, final
 
 from fstensor import lax, random
 from fstensor import numpy as fnp
@@ -19,10 +19,21 @@ from fstensor.errors import OptionError, ShapeError
 from fstensor.nn.activations import sigmoid
 from fstensor.nn.layer import Initializer, Layer, Net
 
-# The parameters: of inputs, of hidden features, and their biases, if there are any.
-Weights: TypeAlias = tuple[Array, Array, Array | None, Array | None]
-# What goes from step to step: (h,), or (h, c), all (..., features).
+# What goes from step to step: (h,), or (h, c), each (..., width).
 Carry: TypeAlias = tuple[Array, ...]
+
+
+class Weights(NamedTuple):
+    """The parameters: of inputs, of what is hidden, their biases, and of a projection of h.
+
+    None for those that a cell does not have.
+    """
+
+    of_inputs: Array
+    of_hidden: Array
+    input_bias: Array | None
+    hidden_bias: Array | None
+    projection: Array | None
 
 
 class Cell(Layer):
@@ -40,8 +51,8 @@ class Cell(Layer):
 
     @property
     @abstractmethod
-    def parts(self) -> int:
-        """How many arrays are carried."""
+    def widths(self) -> tuple[int, ...]:
+        """The features of each array that is carried, h first."""
 
     @abstractmethod
     def step(self, weights: Weights, projected: Array, carry: Carry) -> Carry:
@@ -55,32 +66,37 @@ class Cell(Layer):
             return random.uniform(key, shape, dtype, -bound, bound)
 
         of_kernels, of_biases = self.kernel_init or within, self.bias_init or within
-        width = self.gates * self.features
+        width, out = self.gates * self.features, self.widths[0]
         of_inputs = net.param("input_kernel", of_kernels, (inputs, width))
-        of_hidden = net.param("hidden_kernel", of_kernels, (self.features, width))
-        if not self.bias:
-            return of_inputs, of_hidden, None, None
-        biases = [net.param(f"{name}_bias", of_biases, (width,)) for name in ("input", "hidden")]
-        return of_inputs, of_hidden, biases[0], biases[1]
+        of_hidden = net.param("hidden_kernel", of_kernels, (out, width))
+        input_bias, hidden_bias = (
+            net.param(f"{name}_bias", of_biases, (width,)) if self.bias else None
+            for name in ("input", "hidden")
+        )
+        projection = None
+        if out != self.features:
+            projection = net.param("projection_kernel", of_kernels, (self.features, out))
+        return Weights(of_inputs, of_hidden, input_bias, hidden_bias, projection)
 
     def project(self, weights: Weights, x: Array) -> Array:
         """What of a step depends on inputs alone, so that it can be had for all steps at once."""
-        y = x @ weights[0]
-        return y if weights[2] is None else y + weights[2]
+        y = x @ weights.of_inputs
+        return y if weights.input_bias is None else y + weights.input_bias
 
     def first(self, batch: tuple[int, ...], like: Array) -> Carry:
         """The carry to begin with: zeros, of the dtype of products."""
-        shape = (*batch, self.features)
-        return tuple([fnp.zeros(shape, like.dtype) for _ in range(self.parts)])
+        return tuple([fnp.zeros((*batch, width), like.dtype) for width in self.widths])
 
-    def checked(self, carry: Carry, shape: tuple[int, ...]) -> Carry:
-        """A carry that was given. Raises: ShapeError where it has another shape."""
+    def checked(self, carry: Carry, batch: tuple[int, ...]) -> Carry:
+        """A carry that was given. Raises: ShapeError where it has other shapes."""
         carry = tuple([fnp.asarray(part) for part in carry])
-        what = type(self).__name__
-        if len(carry) != self.parts or any(part.shape != shape for part in carry):
+        wanted = [(*batch, width) for width in self.widths]
+        if [part.shape for part in carry] != wanted:
+            shapes = " and ".join(map(str, wanted))
             found = ", ".join(str(part.aval) for part in carry)
             raise ShapeError(
-                f"{what}: state must be {self.parts} of shape {shape} for these inputs, got {found}"
+                f"{type(self).__name__}: state must be of shape {shapes} for these inputs, "
+                f"got {found}"
             )
         return carry
 
@@ -90,12 +106,12 @@ class Cell(Layer):
         projected, batch = self.project(weights, fnp.asarray(x)), x.shape[:-1]
         if carry is None:
             carry = self.first(batch, projected)
-        return self.step(weights, projected, self.checked(carry, (*batch, self.features)))
+        return self.step(weights, projected, self.checked(carry, batch))
 
 
 def _of_hidden(weights: Weights, h: Array) -> Array:
-    y = h @ weights[1]
-    return y if weights[3] is None else y + weights[3]
+    y = h @ weights.of_hidden
+    return y if weights.hidden_bias is None else y + weights.hidden_bias
 
 
 def _gates(x: Array, count: int) -> list[Array]:
@@ -119,13 +135,13 @@ class RNNCell(Cell):
         return 1
 
     @property
-    def parts(self) -> int:
-        return 1
+    def widths(self) -> tuple[int, ...]:
+        return (self.features,)
 
     def step(self, weights: Weights, projected: Array, carry: Carry) -> Carry:
         return (self.activation(projected + _of_hidden(weights, carry[0])),)
 
-    def forward(self, net: Net, x: Array, h: Array | None = None, **options: Any) -> Array:
+    def forward(self, net: Net, x: Array, h: Array | None = None) -> Array:
         return self.whole(net, x, None if h is None else (h,))[0]
 
 
@@ -135,25 +151,38 @@ class LSTMCell(Cell):
 
     i, f, g, o = the four parts of x W_i + b_i + h W_h + b_h, g through tanh and the others through
     the sigmoid. `cell(params, x, (h, c))` gives (h', c'); both are 0 where they are not given.
-    Shapes: x (..., in), h and c (..., features). Raises: ShapeError for others.
+    proj_size: of h, which is then multiplied by a parameter projection_kernel (features,
+        proj_size), as in PyTorch's layer (Sak et al., 2014, eq. 9); 0 for none.
+    Shapes: x (..., in), h (..., features) or (..., proj_size), c (..., features).
+    Raises: ShapeError for others, OptionError for a proj_size that is not below features.
     """
+
+    proj_size: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.proj_size < self.features:
+            raise OptionError(
+                "LSTM: proj_size must be below features, or 0, "
+                f"got {self.proj_size} and {self.features}"
+            )
 
     @property
     def gates(self) -> int:
         return 4
 
     @property
-    def parts(self) -> int:
-        return 2
+    def widths(self) -> tuple[int, ...]:
+        return (self.proj_size or self.features, self.features)
 
     def step(self, weights: Weights, projected: Array, carry: Carry) -> Carry:
         h, c = carry
         i, f, g, o = _gates(projected + _of_hidden(weights, h), 4)
         c = sigmoid(f) * c + sigmoid(i) * fnp.tanh(g)
-        return sigmoid(o) * fnp.tanh(c), c
+        h = sigmoid(o) * fnp.tanh(c)
+        return (h if weights.projection is None else h @ weights.projection), c
 
     def forward(
-        self, net: Net, x: Array, state: tuple[Array, Array] | None = None, **options: Any
+        self, net: Net, x: Array, state: tuple[Array, Array] | None = None
     ) -> tuple[Array, Array]:
         h, c = self.whole(net, x, state)
         return h, c
@@ -174,8 +203,8 @@ class GRUCell(Cell):
         return 3
 
     @property
-    def parts(self) -> int:
-        return 1
+    def widths(self) -> tuple[int, ...]:
+        return (self.features,)
 
     def step(self, weights: Weights, projected: Array, carry: Carry) -> Carry:
         (h,) = carry
@@ -184,7 +213,7 @@ class GRUCell(Cell):
         n = fnp.tanh(of_x[2] + r * of_h[2])
         return (n + z * (h - n),)
 
-    def forward(self, net: Net, x: Array, h: Array | None = None, **options: Any) -> Array:
+    def forward(self, net: Net, x: Array, h: Array | None = None) -> Array:
         return self.whole(net, x, None if h is None else (h,))[0]
 
 

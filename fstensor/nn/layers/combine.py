@@ -9,6 +9,7 @@ from fstensor import lax, random
 from fstensor.array import Array
 from fstensor.errors import ArgumentError, OptionError
 from fstensor.nn.layer import Layer, Net, Params, State, applied, made
+from fstensor.transforms.checkpoint import checkpoint
 from fstensor.transforms.vmap import vmap
 
 
@@ -26,7 +27,7 @@ class Lambda(Layer):
 class Identity(Layer):
     """The input itself."""
 
-    def forward(self, net: Net, x: Any, **options: Any) -> Any:
+    def forward(self, net: Net, x: Any) -> Any:
         return x
 
 
@@ -143,6 +144,36 @@ class Repeat(Layer):
         net.bundle("layer", lambda key: vmap(one)(random.split(key, self.times)))
         # For its shape: what comes after may ask.
         return made(self.layer, random.key(0), *inputs, **options)[2]
+
+
+@final
+class Checkpoint(Layer):
+    """A layer of which the backward pass computes anew what is within, rather than keeping it.
+
+    See `fstensor.checkpoint`, whose `policy` says what is kept all the same; nothing for None.
+    Outputs, gradients and state are those of the layer, and random masks are drawn again the same.
+    """
+
+    layer: Layer
+    policy: Callable[..., bool] | None = None
+
+    def forward(self, net: Net, *inputs: Any, **options: Any) -> Any:
+        if net.making:
+            return net.layer(*inputs, **options)
+        params, state = net.bundle("layer", lambda key: ({}, {}))
+        keys = net.random_keys(1)
+
+        # All that it takes and gives goes through arguments and results: so it can run twice.
+        def run(params: Params, state: State | None, keys: Array | None, *inputs: Any) -> Any:
+            key = None if keys is None else keys[0]
+            return applied(
+                self.layer, params, state, *inputs, key=key, train=net.training, **options
+            )
+
+        outputs, after = checkpoint(run, policy=self.policy)(params, state, keys, *inputs)
+        if after:
+            net.assign("layer", after)
+        return outputs
 
 
 @final

@@ -7,7 +7,7 @@ window times the channels of a group.
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 from fstensor import numpy as fnp
 from fstensor import random
@@ -37,7 +37,7 @@ class _Convolution(Layer):
     kernel_init: Initializer = initializers.lecun_normal()
     bias_init: Initializer = initializers.zeros
 
-    def forward(self, net: Net, x: Array, **options: Any) -> Array:
+    def forward(self, net: Net, x: Array) -> Array:
         x = fnp.asarray(x)
         channels = _channels(self, x, self.data_format, self.rank)
         groups = channels if self.groups == -1 else self.groups
@@ -128,7 +128,7 @@ class _Transposed(Layer):
     kernel_init: Initializer = initializers.lecun_normal()
     bias_init: Initializer = initializers.zeros
 
-    def forward(self, net: Net, x: Array, **options: Any) -> Array:
+    def forward(self, net: Net, x: Array) -> Array:
         x = fnp.asarray(x)
         channels = _channels(self, x, self.data_format, self.rank)
         window = per_axis(type(self).__name__, "kernel_size", self.kernel_size, self.rank)
@@ -201,7 +201,7 @@ class DepthwiseConv(Layer):
     kernel_init: Initializer = initializers.lecun_normal()
     bias_init: Initializer = initializers.zeros
 
-    def forward(self, net: Net, x: Array, **options: Any) -> Array:
+    def forward(self, net: Net, x: Array) -> Array:
         x = fnp.asarray(x)
         channels = _channels(self, x, self.data_format, None)
         window = per_axis("DepthwiseConv", "kernel_size", self.kernel_size, x.ndim - 2)
@@ -241,7 +241,7 @@ class SeparableConv(Layer):
     kernel_init: Initializer = initializers.lecun_normal()
     bias_init: Initializer = initializers.zeros
 
-    def forward(self, net: Net, x: Array, **options: Any) -> Array:
+    def forward(self, net: Net, x: Array) -> Array:
         depthwise = DepthwiseConv(
             self.kernel_size,
             self.multiplier,
@@ -286,7 +286,7 @@ class LocalConv(Layer):
     kernel_init: Initializer = initializers.lecun_normal()
     bias_init: Initializer = initializers.zeros
 
-    def forward(self, net: Net, x: Array, **options: Any) -> Array:
+    def forward(self, net: Net, x: Array) -> Array:
         x = fnp.asarray(x)
         layout = layout_of("LocalConv", x, self.data_format)
         x = fnp.moveaxis(x, layout.channels, -1)

@@ -6,7 +6,7 @@ The functions with their equations are in `fstensor.nn.dropouts`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, final
+from typing import final
 
 from fstensor import numpy as fnp
 from fstensor.array import Array
@@ -36,7 +36,7 @@ class Dropout(Layer):
     def __post_init__(self) -> None:
         dropouts.check_rate("Dropout", self.rate)
 
-    def forward(self, net: Net, x: Array, **options: Any) -> Array:
+    def forward(self, net: Net, x: Array) -> Array:
         return _dropped(net, dropouts.dropout, x, self.rate)
 
 
@@ -49,7 +49,7 @@ class Dropout1d(Layer):
     def __post_init__(self) -> None:
         dropouts.check_rate("Dropout1d", self.rate)
 
-    def forward(self, net: Net, x: Array, **options: Any) -> Array:
+    def forward(self, net: Net, x: Array) -> Array:
         return _dropped(net, dropouts.dropout1d, x, self.rate)
 
 
@@ -62,7 +62,7 @@ class Dropout2d(Layer):
     def __post_init__(self) -> None:
         dropouts.check_rate("Dropout2d", self.rate)
 
-    def forward(self, net: Net, x: Array, **options: Any) -> Array:
+    def forward(self, net: Net, x: Array) -> Array:
         return _dropped(net, dropouts.dropout2d, x, self.rate)
 
 
@@ -75,7 +75,7 @@ class Dropout3d(Layer):
     def __post_init__(self) -> None:
         dropouts.check_rate("Dropout3d", self.rate)
 
-    def forward(self, net: Net, x: Array, **options: Any) -> Array:
+    def forward(self, net: Net, x: Array) -> Array:
         return _dropped(net, dropouts.dropout3d, x, self.rate)
 
 
@@ -88,7 +88,7 @@ class AlphaDropout(Layer):
     def __post_init__(self) -> None:
         dropouts.check_rate("AlphaDropout", self.rate)
 
-    def forward(self, net: Net, x: Array, **options: Any) -> Array:
+    def forward(self, net: Net, x: Array) -> Array:
         return _dropped(net, dropouts.alpha_dropout, x, self.rate)
 
 
@@ -101,5 +101,5 @@ class FeatureAlphaDropout(Layer):
     def __post_init__(self) -> None:
         dropouts.check_rate("FeatureAlphaDropout", self.rate)
 
-    def forward(self, net: Net, x: Array, **options: Any) -> Array:
+    def forward(self, net: Net, x: Array) -> Array:
         return _dropped(net, dropouts.feature_alpha_dropout, x, self.rate)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, final
+from typing import final
 
 import numpy as np
 
@@ -26,7 +26,8 @@ class Embedding(Layer):
     `net.embed(x, attend=True)` are the logits of an output that shares its weights with the input
     (Press and Wolf, 2017).
     padding_idx: the index of a row that is 0 at first, and gets no gradient as a row.
-    max_norm: longer rows are shortened to this norm, of the kind `norm_type`; see `nn.embedding`.
+    max_norm: longer rows are shortened to this norm, of the kind `norm_type`; this and
+    scale_grad_by_freq are as in `nn.embedding`.
     Shapes: indices (...) -> (..., features); features (..., features) -> (..., rows).
     Raises: DtypeError for indices that are no integers, OptionError for a padding_idx out of range.
     """
@@ -37,8 +38,9 @@ class Embedding(Layer):
     max_norm: float | None = None
     norm_type: float = 2.0
     table_init: Initializer = initializers.normal(1.0)
+    scale_grad_by_freq: bool = False
 
-    def forward(self, net: Net, x: Array, attend: bool = False, **options: Any) -> Array:
+    def forward(self, net: Net, x: Array, attend: bool = False) -> Array:
         table = net.param("table", self._first, (self.rows, self.features))
         if attend:
             return x @ table.T
@@ -48,6 +50,7 @@ class Embedding(Layer):
             padding_idx=self.padding_idx,
             max_norm=self.max_norm,
             norm_type=self.norm_type,
+            scale_grad_by_freq=self.scale_grad_by_freq,
         )
 
     def _first(self, key: Array, shape: tuple[int, ...], dtype: DtypeLike) -> Array:
@@ -78,7 +81,7 @@ class SinusoidalEncoding(Layer):
 
     base: float = 10000.0
 
-    def forward(self, net: Net, x: Array, decode: int | None = None, **options: Any) -> Array:
+    def forward(self, net: Net, x: Array, decode: int | None = None) -> Array:
         *_, time, features = x.shape
         positions = _positions(net, time, decode)
         return x + sinusoidal_encoding(positions, features, base=self.base, dtype=x.dtype)
@@ -95,13 +98,15 @@ class LearnedEncoding(Layer):
     length: int
     table_init: Initializer = initializers.normal(0.02)
 
-    def forward(self, net: Net, x: Array, decode: int | None = None, **options: Any) -> Array:
+    def forward(self, net: Net, x: Array, decode: int | None = None) -> Array:
         *_, time, features = x.shape
         if time > self.length:
             raise ShapeError(f"LearnedEncoding: must have {self.length} steps or fewer, got {time}")
         table = net.param("table", self.table_init, (self.length, features))
+        if decode is None:
+            return x + table[:time]
         positions = _positions(net, time, decode)
-        return x + table.at[positions].get(mode="fill", fill_value=fnp.nan)
+        return x + fnp.asarray(table).at[positions].get(mode="fill", fill_value=fnp.nan)
 
 
 @final
@@ -115,5 +120,5 @@ class RotaryEncoding(Layer):
     base: float = 10000.0
     interleaved: bool = True
 
-    def forward(self, net: Net, x: Array, positions: Array | None = None, **options: Any) -> Array:
+    def forward(self, net: Net, x: Array, positions: Array | None = None) -> Array:
         return rotary_encoding(x, positions, base=self.base, interleaved=self.interleaved)

@@ -25,6 +25,8 @@ def _affine(
     if not layer.affine:
         return None, None
     scale = net.param("scale", layer.scale_init, shape)
+    if isinstance(layer, (LayerNorm, GroupNorm)) and not layer.bias:
+        return scale, None
     return scale, net.param("bias", layer.bias_init, shape)
 
 
@@ -32,6 +34,7 @@ def _affine(
 class LayerNorm(Layer):
     """(x - mean) / sqrt(variance + epsilon) * scale + bias, over `axis` (Ba et al., 2016).
 
+    affine: whether there is a scale; and a bias, unless `bias` is false.
     Shapes: any; scale and bias have those of x along `axis`. Nothing is shared between examples as
     long as `axis` leaves out theirs.
     """
@@ -41,8 +44,9 @@ class LayerNorm(Layer):
     affine: bool = True
     scale_init: Initializer = initializers.ones
     bias_init: Initializer = initializers.zeros
+    bias: bool = True
 
-    def forward(self, net: Net, x: Array, **options: Any) -> Array:
+    def forward(self, net: Net, x: Array) -> Array:
         axes = norms.axes_of("LayerNorm", self.axis, x.ndim)
         scale, bias = _affine(net, self, [x.shape[a] for a in axes])
         return norms.layer_norm(x, scale, bias, axis=axes, epsilon=self.epsilon)
@@ -61,7 +65,7 @@ class RMSNorm(Layer):
     affine: bool = True
     scale_init: Initializer = initializers.ones
 
-    def forward(self, net: Net, x: Array, **options: Any) -> Array:
+    def forward(self, net: Net, x: Array) -> Array:
         axes = norms.axes_of("RMSNorm", self.axis, x.ndim)
         shape = [x.shape[a] for a in axes]
         scale = net.param("scale", self.scale_init, shape) if self.affine else None
@@ -81,7 +85,7 @@ class InstanceNorm(Layer):
     scale_init: Initializer = initializers.ones
     bias_init: Initializer = initializers.zeros
 
-    def forward(self, net: Net, x: Array, **options: Any) -> Array:
+    def forward(self, net: Net, x: Array) -> Array:
         scale, bias = _affine(net, self, x.shape[self.axis :][:1])
         return norms.instance_norm(x, scale, bias, axis=self.axis, epsilon=self.epsilon)
 
@@ -90,6 +94,7 @@ class InstanceNorm(Layer):
 class GroupNorm(Layer):
     """Standardize each group of neighboring channels of each example (Wu and He, 2018, eq. 7).
 
+    affine, bias: as in `LayerNorm`.
     Shapes: x (n, ..., channels), with the axis of channels in `axis`.
     Raises: OptionError for groups that do not divide the channels.
     """
@@ -100,8 +105,9 @@ class GroupNorm(Layer):
     affine: bool = True
     scale_init: Initializer = initializers.ones
     bias_init: Initializer = initializers.zeros
+    bias: bool = True
 
-    def forward(self, net: Net, x: Array, **options: Any) -> Array:
+    def forward(self, net: Net, x: Array) -> Array:
         scale, bias = _affine(net, self, x.shape[self.axis :][:1])
         return norms.group_norm(x, self.groups, scale, bias, axis=self.axis, epsilon=self.epsilon)
 
@@ -119,7 +125,7 @@ class LocalResponseNorm(Layer):
     k: float = 1.0
     axis: int = -1
 
-    def forward(self, net: Net, x: Array, **options: Any) -> Array:
+    def forward(self, net: Net, x: Array) -> Array:
         return norms.local_response_norm(
             x, self.size, self.alpha, self.beta, self.k, axis=self.axis
         )
@@ -145,7 +151,7 @@ class BatchNorm(Layer):
     scale_init: Initializer = initializers.ones
     bias_init: Initializer = initializers.zeros
 
-    def forward(self, net: Net, x: Array, **options: Any) -> Array:
+    def forward(self, net: Net, x: Array) -> Array:
         (at,) = norms.axes_of("BatchNorm", self.axis, x.ndim)
         channels = x.shape[at]
         mean = net.variable("mean", lambda: fnp.zeros(channels))

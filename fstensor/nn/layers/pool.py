@@ -37,7 +37,7 @@ class _MaxPool(Layer):
     return_indices: bool = False
     data_format: str | None = None
 
-    def forward(self, net: Net, x: Array, **options: Any) -> Array | tuple[Array, Array]:
+    def forward(self, net: Net, x: Array) -> Array | tuple[Array, Array]:
         pool: Any = (max_pool1d, max_pool2d, max_pool3d)[self.rank - 1]
         pooled: Array | tuple[Array, Array] = pool(
             x,
@@ -86,7 +86,7 @@ class _AvgPool(Layer):
     divisor_override: float | None = None
     data_format: str | None = None
 
-    def forward(self, net: Net, x: Array, **options: Any) -> Array:
+    def forward(self, net: Net, x: Array) -> Array:
         return (avg_pool1d, avg_pool2d, avg_pool3d)[self.rank - 1](
             x,
             self.kernel_size,
@@ -131,7 +131,7 @@ class _LPPool(Layer):
     ceil_mode: bool = False
     data_format: str | None = None
 
-    def forward(self, net: Net, x: Array, **options: Any) -> Array:
+    def forward(self, net: Net, x: Array) -> Array:
         return (lp_pool1d, lp_pool2d, lp_pool3d)[self.rank - 1](
             x,
             self.norm_type,
@@ -170,7 +170,7 @@ class AdaptiveAvgPool(Layer):
     output_size: int | Sequence[int | None] | None
     data_format: str | None = None
 
-    def forward(self, net: Net, x: Array, **options: Any) -> Array:
+    def forward(self, net: Net, x: Array) -> Array:
         return adaptive_avg_pool(x, self.output_size, data_format=self.data_format)
 
 
@@ -182,7 +182,7 @@ class AdaptiveMaxPool(Layer):
     return_indices: bool = False
     data_format: str | None = None
 
-    def forward(self, net: Net, x: Array, **options: Any) -> Array | tuple[Array, Array]:
+    def forward(self, net: Net, x: Array) -> Array | tuple[Array, Array]:
         pool: Any = adaptive_max_pool
         pooled: Array | tuple[Array, Array] = pool(
             x, self.output_size, self.return_indices, data_format=self.data_format
@@ -203,7 +203,7 @@ class MaxUnpool(Layer):
     data_format: str | None = None
 
     def forward(
-        self, net: Net, x: Array, indices: Array, output_size: Sizes | None = None, **options: Any
+        self, net: Net, x: Array, indices: Array, output_size: Sizes | None = None
     ) -> Array:
         return max_unpool(
             x,

@@ -73,7 +73,8 @@ class RNN(Layer):
 class LSTM(Layer):
     """`LSTMCell` along a sequence: outputs h of each step, and the last (h, c).
 
-    `lstm(params, x, (h, c))`, else as `RNN`.
+    `lstm(params, x, (h, c))`, else as `RNN`. proj_size: see `LSTMCell`; outputs have so many
+    features then. Raises: as `RNN`, OptionError for a proj_size that is not below features.
     """
 
     features: int
@@ -85,8 +86,14 @@ class LSTM(Layer):
     kernel_init: Initializer | None = None
     bias_init: Initializer | None = None
 
+    proj_size: int = 0
+
     def __post_init__(self) -> None:
         _check(self)
+        self._cell()
+
+    def _cell(self) -> LSTMCell:
+        return LSTMCell(self.features, self.bias, self.kernel_init, self.bias_init, self.proj_size)
 
     def forward(
         self,
@@ -96,7 +103,7 @@ class LSTM(Layer):
         *,
         lengths: ArrayLike | None = None,
     ) -> tuple[Array, tuple[Array, Array]]:
-        cell = LSTMCell(self.features, self.bias, self.kernel_init, self.bias_init)
+        cell = self._cell()
         y, (h, c) = _run(net, self, cell, x, state, lengths)
         return y, (h, c)
 
@@ -155,7 +162,7 @@ def _run(
     directions = 2 if layer.bidirectional else 1
     count = layer.layers * directions
     if carry is not None:
-        carry = cell.checked(tuple(carry), (count, *batch, layer.features))
+        carry = cell.checked(tuple(carry), (count, *batch))
     lasts: list[Carry] = []
     for n in range(layer.layers):
         if n:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, final
+from typing import final
 
 from fstensor import numpy as fnp
 from fstensor.array import Array
@@ -37,7 +37,7 @@ class Upsample(Layer):
     antialias: bool = False
     data_format: str | None = None
 
-    def forward(self, net: Net, x: Array, **options: Any) -> Array:
+    def forward(self, net: Net, x: Array) -> Array:
         return interpolate(
             x,
             self.size,
@@ -57,7 +57,7 @@ class PixelShuffle(Layer):
     upscale_factor: int
     data_format: str | None = None
 
-    def forward(self, net: Net, x: Array, **options: Any) -> Array:
+    def forward(self, net: Net, x: Array) -> Array:
         return pixel_shuffle(x, self.upscale_factor, data_format=self.data_format)
 
 
@@ -68,7 +68,7 @@ class PixelUnshuffle(Layer):
     downscale_factor: int
     data_format: str | None = None
 
-    def forward(self, net: Net, x: Array, **options: Any) -> Array:
+    def forward(self, net: Net, x: Array) -> Array:
         return pixel_unshuffle(x, self.downscale_factor, data_format=self.data_format)
 
 
@@ -79,7 +79,7 @@ class ChannelShuffle(Layer):
     groups: int
     data_format: str | None = None
 
-    def forward(self, net: Net, x: Array, **options: Any) -> Array:
+    def forward(self, net: Net, x: Array) -> Array:
         return channel_shuffle(x, self.groups, data_format=self.data_format)
 
 
@@ -94,7 +94,7 @@ class Flatten(Layer):
     start: int = 1
     end: int = -1
 
-    def forward(self, net: Net, x: Array, **options: Any) -> Array:
+    def forward(self, net: Net, x: Array) -> Array:
         x = fnp.asarray(x)
         for axis in (self.start, self.end):
             if not -x.ndim <= axis < x.ndim:
@@ -122,7 +122,7 @@ class Pad(Layer):
     value: complex = 0
     data_format: str | None = None
 
-    def forward(self, net: Net, x: Array, **options: Any) -> Array:
+    def forward(self, net: Net, x: Array) -> Array:
         x = fnp.asarray(x)
         layout = layout_of("Pad", x, self.data_format)
         if isinstance(self.padding, str):
@@ -142,7 +142,7 @@ class Unfold(Layer):
     stride: Sizes = 1
     data_format: str | None = None
 
-    def forward(self, net: Net, x: Array, **options: Any) -> Array:
+    def forward(self, net: Net, x: Array) -> Array:
         windows = (self.kernel_size, self.dilation, self.padding, self.stride)
         return unfold(x, *windows, data_format=self.data_format)
 
@@ -158,6 +158,6 @@ class Fold(Layer):
     stride: Sizes = 1
     data_format: str | None = None
 
-    def forward(self, net: Net, x: Array, **options: Any) -> Array:
+    def forward(self, net: Net, x: Array) -> Array:
         windows = (self.kernel_size, self.dilation, self.padding, self.stride)
         return fold(x, self.output_size, *windows, data_format=self.data_format)

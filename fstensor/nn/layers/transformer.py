@@ -10,10 +10,11 @@ from collections.abc import Callable
 from typing import Any, final
 
 from fstensor.array import Array, ArrayLike
-from fstensor.errors import OptionError
+from fstensor.errors import ArgumentError, OptionError
+from fstensor.nn import initializers
 from fstensor.nn.activations import relu, silu
 from fstensor.nn.dropouts import check_rate
-from fstensor.nn.layer import Layer, Net
+from fstensor.nn.layer import Initializer, Layer, Net
 from fstensor.nn.layers.attention import MultiheadAttention
 from fstensor.nn.layers.dropout import Dropout
 from fstensor.nn.layers.embedding import RotaryEncoding
@@ -27,18 +28,23 @@ Activation = Callable[[Array], Array]
 class FeedForward(Layer):
     """out(activation(hidden(x))), back to the features of x (Vaswani et al., 2017, eq. 2).
 
-    dropout: after the activation, while training. Shapes: (..., features), kept.
+    dropout: after the activation, while training. kernel_init: of both kernels; out_init: of that
+    of `out` instead, if given. Shapes: (..., features), kept.
     """
 
     features: int
     activation: Activation = relu
     dropout: float = 0.0
     bias: bool = True
+    kernel_init: Initializer = initializers.lecun_normal()
+    out_init: Initializer | None = None
 
     def forward(self, net: Net, x: Array, **options: Any) -> Array:
-        hidden = self.activation(net.child("hidden", Linear(self.features, self.bias))(x))
+        first = Linear(self.features, self.bias, self.kernel_init)
+        hidden = self.activation(net.child("hidden", first)(x))
         hidden = net.child("drop", Dropout(self.dropout))(hidden)
-        y: Array = net.child("out", Linear(x.shape[-1], self.bias))(hidden)
+        out_init = self.kernel_init if self.out_init is None else self.out_init
+        y: Array = net.child("out", Linear(x.shape[-1], self.bias, out_init))(hidden)
         return y
 
 
@@ -46,18 +52,20 @@ class FeedForward(Layer):
 class SwiGLU(Layer):
     """out(silu(gate(x)) * value(x)), back to the features of x (Shazeer, 2020, eq. 6).
 
-    dropout: of the product, while training. Shapes: (..., features), kept.
+    dropout: of the product, while training. kernel_init: of all three kernels.
+    Shapes: (..., features), kept.
     """
 
     features: int
     dropout: float = 0.0
     bias: bool = False
+    kernel_init: Initializer = initializers.lecun_normal()
 
     def forward(self, net: Net, x: Array, **options: Any) -> Array:
-        gate = silu(net.child("gate", Linear(self.features, self.bias))(x))
-        hidden = gate * net.child("value", Linear(self.features, self.bias))(x)
+        first = Linear(self.features, self.bias, self.kernel_init)
+        hidden = silu(net.child("gate", first)(x)) * net.child("value", first)(x)
         hidden = net.child("drop", Dropout(self.dropout))(hidden)
-        y: Array = net.child("out", Linear(x.shape[-1], self.bias))(hidden)
+        y: Array = net.child("out", Linear(x.shape[-1], self.bias, self.kernel_init))(hidden)
         return y
 
 
@@ -131,7 +139,8 @@ class TransformerDecoderLayer(Layer):
     """As `TransformerEncoderLayer`, with attention to a memory between the two.
 
     Unlike in PyTorch, attention of x with itself is causal unless `is_causal=False`.
-    memory_mask, memory_seq_lengths: what of the memory is seen.
+    memory_mask, memory_seq_lengths: what of the memory is seen. decode: as in `MultiheadAttention`.
+    The state then has the keys and values of the memory, too, which only the first call must give.
     Shapes: x (batch, time, features), kept; memory (batch, steps, any).
     """
 
@@ -152,23 +161,33 @@ class TransformerDecoderLayer(Layer):
         self,
         net: Net,
         x: Array,
-        memory: Array,
+        memory: Array | None = None,
         *,
         is_causal: bool = True,
         memory_mask: ArrayLike | None = None,
         memory_seq_lengths: ArrayLike | None = None,
+        decode: int | None = None,
         **options: Any,
     ) -> Array:
+        if memory is None and (decode is None or net.making):
+            raise ArgumentError(
+                "TransformerDecoderLayer: takes a memory, but for the later steps of decoding"
+            )
         attention = _attention(net, "attention", self, rotary=True)
         memory_attention = _attention(net, "memory_attention", self, rotary=False)
 
         def attend_memory(x: Array) -> Array:
             y: Array = memory_attention(
-                x, memory, mask=memory_mask, key_value_seq_lengths=memory_seq_lengths
+                x,
+                memory,
+                mask=memory_mask,
+                key_value_seq_lengths=memory_seq_lengths,
+                keep=decode is not None,
             )
             return y
 
-        x = _around(net, self, 1, x, lambda x: attention(x, is_causal=is_causal, **options))
+        options = {"is_causal": is_causal, "decode": decode, **options}
+        x = _around(net, self, 1, x, lambda x: attention(x, **options))
         x = _around(net, self, 2, x, attend_memory)
         return _around(net, self, 3, x, _feed_forward(net, self))
 
@@ -203,6 +222,7 @@ class TransformerEncoder(Layer):
 class TransformerDecoder(Layer):
     """As `TransformerEncoder`, of decoder layers, each of which sees the memory.
 
+    decode: as in `TransformerDecoderLayer`; only the first call must give the memory.
     Shapes: x (batch, time, features), kept; memory (batch, steps, any).
     """
 
@@ -213,7 +233,7 @@ class TransformerDecoder(Layer):
     def __post_init__(self) -> None:
         _check_times("TransformerDecoder", self.times)
 
-    def forward(self, net: Net, x: Array, memory: Array, **options: Any) -> Array:
+    def forward(self, net: Net, x: Array, memory: Array | None = None, **options: Any) -> Array:
         for i in range(self.times):
             x = net.child(f"layer{i}", self.layer)(x, memory, **options)
         return x if self.norm is None else net.norm(x)

@@ -76,6 +76,7 @@ def operands():
         "too_long": np.array([[1, 1, 2], [3, 4, 3], [2, 2, 1], [1, 0, 0]]),
         "other_labels": np.array([[1, 1, 2], [3, 0, 3], [2, 4, 4], [1, 4, 4]]),
         "too_long_of": np.array([3, 3, 3, 1]),
+        "labels_joined": np.array([1, 1, 2, 3, 4, 3, 2]),
         "points": np.array([[0.3, -0.4], [1.0, 2.0], [0.3, -0.4], [0.0, 0.5]]),
         "others": np.array([[0.3, -0.4], [-1.2, 0.7], [0.1, 0.5]]),
         "with_zeros": np.array([[0.0, 0.0, 0.0], [1.0, -2.0, 0.0], [3.0, 1.0, 4.0]]),
@@ -263,6 +264,11 @@ def cases(torch):
             ctc,
             ("times", "too_long", "short_times_of", "too_long_of"),
             {"zero_infinity": True, "reduction": "none"},
+        ),
+        "ctc_loss_joined": (
+            ctc,
+            ("times", "labels_joined", "times_of", "labels_of"),
+            {"reduction": "none"},
         ),
         "ctc_loss_blank": (
             ctc,

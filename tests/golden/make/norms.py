@@ -112,6 +112,8 @@ for train in (False, True):
 
 indices = np.array([[0, 2, 1], [2, 4, 2]])
 record("embedding", lambda x, table: F.embedding(x, table), x=indices, table=numbers(5, 3))
+record("embedding_often", lambda x, table: F.embedding(x, table, scale_grad_by_freq=True),
+       x=indices, table=np.arange(15.0).reshape(5, 3))  # fmt: skip
 record("embedding_padding", lambda x, table: F.embedding(x, table, 2), x=indices,
        table=numbers(5, 3))  # fmt: skip
 

@@ -17,7 +17,7 @@ found = {}
 KINDS = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
 CELLS = {"rnn": torch.nn.RNNCell, "lstm": torch.nn.LSTMCell, "gru": torch.nn.GRUCell}
 OURS = {"weight_ih": "input_kernel", "weight_hh": "hidden_kernel", "bias_ih": "input_bias",
-        "bias_hh": "hidden_bias"}  # fmt: skip
+        "bias_hh": "hidden_bias", "weight_hr": "projection_kernel"}  # fmt: skip
 
 
 def path(name):
@@ -50,7 +50,7 @@ def sequence(case, kind, lengths=None, given=False, **options):
     state = None
     if given:
         count = len([n for n, _ in module.named_parameters() if n.startswith("weight_hh")])
-        inputs["h"] = numbers(count, 3, 2)
+        inputs["h"] = numbers(count, 3, options.get("proj_size", 2))
         state = inputs["h"]
         if kind == "lstm":
             inputs["c"] = numbers(count, 3, 2)
@@ -79,6 +79,7 @@ for kind in KINDS:
     else:
         record(f"{kind}_cell", cell, inputs, {"last_h": cell(inputs["x"], inputs["h"])})
 sequence("rnn_relu", "rnn", nonlinearity="relu", bias=False)
+sequence("lstm_projected", "lstm", [4, 1, 5], True, bidirectional=True, proj_size=1)
 
 np.savez_compressed(Path(__file__).parents[1] / "recurrent.npz", **found)
 print(len(found), "arrays")
