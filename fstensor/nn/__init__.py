@@ -59,6 +59,7 @@ from fstensor.nn.convolution import (
     conv_transpose3d,
 )
 from fstensor.nn.ctc import ctc_loss
+from fstensor.nn.deformable import deform_conv2d
 from fstensor.nn.distances import cdist, cosine_similarity, normalize, pairwise_distance
 from fstensor.nn.dropouts import (
     alpha_dropout,
@@ -98,6 +99,7 @@ from fstensor.nn.layers.conv import (
     ConvTranspose1d,
     ConvTranspose2d,
     ConvTranspose3d,
+    DeformConv2d,
     DepthwiseConv,
     LocalConv,
     SeparableConv,
@@ -252,6 +254,7 @@ __all__ = [
     "ConvTranspose1d",
     "ConvTranspose2d",
     "ConvTranspose3d",
+    "DeformConv2d",
     "DepthwiseConv",
     "Dropout",
     "Dropout1d",
@@ -342,6 +345,7 @@ __all__ = [
     "cosine_similarity",
     "cross_entropy",
     "ctc_loss",
+    "deform_conv2d",
     "dot_product_attention",
     "dropout",
     "dropout1d",

@@ -240,8 +240,8 @@ def batch_norm(
         variance = _along("batch_norm", "running_var", x, var_after, channels)
         if train:
             mean, variance, n = _of_batch(x, axes, axis_name)
-            mean_after = _moved(mean_after, mean, momentum)
-            var_after = _moved(var_after, variance * (n / max(n - 1, 1)), momentum)
+            mean_after = moved(mean_after, mean, momentum)
+            var_after = moved(var_after, variance * (n / max(n - 1, 1)), momentum)
     y = ((x - mean) * lax.rsqrt(variance + epsilon)).astype(x.dtype)
     y = _affine("batch_norm", y, scale, bias, channels)
     return y, mean_after, var_after
@@ -263,7 +263,8 @@ def _of_batch(
     return mean, variance, n
 
 
-def _moved(running: Array, new: Array, momentum: float) -> Array:
+def moved(running: Array, new: Array, momentum: float) -> Array:
+    """Running statistics after new ones. No derivative goes through them."""
     new = lax.stop_gradient(new).reshape(running.shape).astype(running.dtype)
     return momentum * running + (1 - momentum) * new
 

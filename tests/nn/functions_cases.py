@@ -85,6 +85,10 @@ CASES = {
     "linear": nn.linear,
     "bilinear": nn.bilinear,
     "tied": tied,
+    "deform_conv2d": nn.deform_conv2d,
+    "deform_conv2d_options": functools.partial(
+        nn.deform_conv2d, stride=(2, 1), padding=(1, 2), dilation=(1, 2)
+    ),
     "max_unpool_1d": functools.partial(
         max_unpool, rank=1, size=(7,), kernel_size=3, stride=3, padding=1
     ),

@@ -13,6 +13,7 @@ from tests.nn import (
     spatial_golden,
     test_activations,
     test_attention,
+    test_compositions,
     test_conv,
     test_dropout,
     test_embedding,
@@ -30,6 +31,7 @@ from tests.nn import (
 APART = {
     "BatchNorm": test_norms.test_batch_norm,
     "Bilinear": test_functions.test_layers_of_products,
+    "Checkpoint": test_compositions.test_state_within_what_is_computed_again,
     "Embedding": test_embedding.test_values_and_gradients,
     "FeedForward": test_transformer.test_feed_forward,
     "Flatten": test_spatial.test_flatten,

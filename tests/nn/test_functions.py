@@ -130,6 +130,22 @@ def test_layers_of_products():
     np.testing.assert_allclose(nn.Linear(5)(params, given["x"]), given["out"], 1e-10)
 
 
+def test_deformable_convolution():
+    """As a layer; without offsets as `conv`; and within `vmap`."""
+    given = case("functions", "deform_conv2d_options")
+    params = {k: given[k] for k in ("kernel", "bias")}
+    layer = nn.DeformConv2d(4, (2, 3), (2, 1), (1, 2), (1, 2), groups=2)
+    inputs = [given[k] for k in ("x", "offset", "mask")]
+    made, _ = layer.init(KEY, *inputs)
+    assert fst.tree.map(lambda p: p.shape, made) == {"kernel": (2, 3, 2, 4), "bias": (4,)}
+    np.testing.assert_allclose(layer(params, *inputs), given["out"], 1e-10, 1e-10)
+    x, kernel = given["x"], given["kernel"]
+    plain = nn.deform_conv2d(x, np.zeros((2, 4, 4, 24)), kernel, padding="same")
+    np.testing.assert_allclose(plain, nn.conv(x, kernel, padding="same", groups=2), 1e-10, 1e-12)
+    one = lambda x, *others: layer(params, x[None], *[a[None] for a in others])[0]
+    np.testing.assert_allclose(fst.vmap(one)(*inputs), given["out"], 1e-10, 1e-10)
+
+
 def test_bilinear_broadcasts_and_maps():
     x1, x2, kernel = random.normal(KEY, (3, 1, 4)), random.normal(KEY, (5, 2)), np.ones((4, 2, 6))
     y = nn.bilinear(x1, x2, kernel)
@@ -193,6 +209,30 @@ def test_unknown_options(layer, x):
             lambda x: nn.bilinear(x, x, np.ones((4, 3, 2))),
             ShapeError,
             r"got float64\[4,3,2\] for float64\[2,4\] and float64\[2,4\]",
+        ),
+        (
+            lambda x: nn.deform_conv2d(np.ones((1, 4, 4, 2)), x, np.ones((2, 2, 2, 3))),
+            ShapeError,
+            r"offset must be \(n, 3, 3, parts \* 8\) for float64\[1,4,4,2\] and .* float64\[2,4\]",
+        ),
+        (
+            lambda x: nn.deform_conv2d(
+                np.ones((1, 4, 4, 2)), np.ones((1, 3, 3, 24)), np.ones((2, 2, 2, 3))
+            ),
+            ShapeError,
+            r"must divide 2 channels, got float64\[1,3,3,24\]",
+        ),
+        (
+            lambda x: nn.deform_conv2d(x, x, np.ones((2, 2, 2, 3))),
+            ShapeError,
+            r"for x \(n, h, w, c\), got float64\[2,2,2,3\] for float64\[2,4\]",
+        ),
+        (
+            lambda x: nn.deform_conv2d(
+                np.ones((1, 4, 4, 2)), np.ones((1, 3, 3, 8)), np.ones((2, 2, 2, 3)), mask=x
+            ),
+            ShapeError,
+            r"mask must have shape \(1, 3, 3, 4\), got float64\[2,4\]",
         ),
         (lambda x: nn.PReLU(axis=2).init(KEY, x), ShapeError, r"PReLU: axis \(2,\) must be"),
         (lambda x: nn.RReLU(0.3, 0.1), OptionError, "lower must be at most upper, got 0.3 and 0.1"),

@@ -281,6 +281,17 @@ def test_top_p(p):
         np.testing.assert_array_equal(row, expected)
 
 
+def test_probabilities_of_low_precision_are_summed_in_a_higher_one():
+    logits = fnp.asarray(np.linspace(-1, 1, 300)).astype("bfloat16")
+    exact = np.asarray(logits.astype("float64"))
+    found = np.isfinite(models.top_p_logits(logits, 0.9).astype("float32"))
+    assert np.nonzero(found)[0].tolist() == kept_by_p(exact, 0.9)
+    draws = models.sample_logits(KEY, fnp.broadcast_to(logits, (40000, 300)))
+    # The chances of quarters, whose deviations are below 0.0025.
+    chances = probabilities(exact).reshape(4, 75).sum(1)
+    np.testing.assert_allclose(frequencies(draws // 75, 4), chances, atol=0.0125)
+
+
 def frequencies(tokens, n):
     return np.bincount(np.asarray(tokens).ravel(), minlength=n) / np.size(tokens)
 
@@ -347,9 +358,17 @@ PROMPT = np.array([1, 2], np.int32)
          r"must be integers, got float64\[2\]"),
         (lambda: models.generate(GPT, PARAMS, PROMPT, 7, key=KEY), ShapeError,
          "decode must be within its 7 positions, got 8"),
+        (lambda: models.generate(GPT, PARAMS, PROMPT, 3, key=KEY, end=1.5), DtypeError,
+         r"end must be an integer, got float32\[\]"),
+        (lambda: models.translate(SEQ2SEQ, {}, PROMPT, 3, start=1.5), DtypeError,
+         r"start must be an integer, got float32\[\]"),
         (lambda: models.sample_logits(KEY, LOGITS, temperature=0), OptionError, "must be positive"),
         (lambda: models.top_k_logits(LOGITS, 0), OptionError, "k must be positive, got 0"),
         (lambda: models.top_p_logits(LOGITS, 0.0), OptionError, "above 0 and at most 1, got 0"),
+        (lambda: models.generate(GPT, PARAMS, PROMPT, 3, key=KEY, top_p=1.5), OptionError,
+         "generate: top_p must be above 0 and at most 1, got 1.5"),
+        (lambda: models.generate(GPT, PARAMS, PROMPT, 3, key=KEY, top_k=0), OptionError,
+         "k must be positive, got 0"),
         (lambda: models.GPT(11, 7, 8, 2, 0), OptionError, "GPT: must have one layer or more"),
         (lambda: models.Llama(11, 8, 2, 0, 8), OptionError, "Llama: must have one layer or more"),
         (lambda: models.Seq2Seq(9, 7, one_embedding=True), OptionError, "got 9 and 7"),

@@ -88,6 +88,40 @@ def test_batch_norm(train):
 
 
 @pytest.mark.parametrize("train", [False, True])
+def test_instance_norm_with_running_statistics(train):
+    arrays = case("norms", "tracked_norm_train" if train else "tracked_norm_eval")
+    gradients = arrays.pop("grad")
+    given = {k: arrays[k] for k in gradients}
+    state = {k: arrays[k] for k in ("mean", "var")}
+    layer = nn.InstanceNorm(affine=True, track_running_stats=True)
+
+    def run(given):
+        params = {k: given[k] for k in ("scale", "bias")}
+        return layer.apply(params, state, given["x"], train=train)
+
+    assert_agrees(lambda given: run(given)[0], given, arrays["out"], gradients)
+    after = run(given)[1]
+    expected = [arrays["mean_after"], arrays["var_after"]]
+    compare([after["mean"], after["var"]], expected, 1e-10)
+    made, first = layer.init(KEY, given["x"])
+    assert set(made) == {"scale", "bias"}
+    np.testing.assert_array_equal([first["mean"], first["var"]], [[0] * 3, [1] * 3])
+
+
+def test_batch_norm_that_tracks_nothing():
+    arrays = case("norms", "batch_norm_alone")
+    layer = nn.BatchNorm(affine=False, track_running_stats=False)
+    assert layer.init(KEY, arrays["x"]) == ({}, {})
+    for train in (False, True):
+        compare(layer({}, arrays["x"], train=train), arrays["out"], 1e-10)
+    parts = nn.BatchNorm(affine=False, track_running_stats=False, axis_name="devices")
+    assert parts.init(KEY, arrays["x"]) == ({}, {})
+    split = arrays["x"].reshape(2, 3, 3)
+    y = vmap(lambda x: parts({}, x), axis_name="devices")(split)
+    compare(y.reshape(6, 3), arrays["out"], 1e-10)
+
+
+@pytest.mark.parametrize("train", [False, True])
 def test_spectral_norm(train):
     arrays = case("norms", "spectral_norm_train" if train else "spectral_norm_eval")
     state = {k: arrays[k] for k in "uv"}

@@ -15,6 +15,7 @@ from fstensor.array import Array, DtypeLike
 from fstensor.errors import ShapeError
 from fstensor.nn import initializers
 from fstensor.nn.convolution import conv, conv_transpose
+from fstensor.nn.deformable import deform_conv2d
 from fstensor.nn.layer import Initializer, Layer, Net
 from fstensor.nn.spatial import Padding, Sizes, layout_of, per_axis, unfold, windows_over
 from fstensor.transforms.vmap import vmap
@@ -306,3 +307,39 @@ class LocalConv(Layer):
         if self.bias:
             y = y + net.param("bias", self.bias_init, (*places, self.features))
         return fnp.moveaxis(y, -1, layout.channels)
+
+
+@final
+class DeformConv2d(Layer):
+    """`deform_conv2d`: `layer(params, x, offset, mask)`, with offsets and mask that are computed.
+
+    Shapes: x (n, h, w, c), kernel (kh, kw, c / groups, features), bias (features,), offset (n, h',
+    w', parts kh kw 2), mask (n, h', w', parts kh kw) or None -> (n, h', w', features).
+    Raises: ShapeError where shapes do not fit, OptionError; see `deform_conv2d`.
+    """
+
+    features: int
+    kernel_size: Sizes
+    stride: Sizes = 1
+    padding: Padding = 0
+    dilation: Sizes = 1
+    groups: int = 1
+    bias: bool = True
+    kernel_init: Initializer = initializers.lecun_normal()
+    bias_init: Initializer = initializers.zeros
+
+    def forward(self, net: Net, x: Array, offset: Array, mask: Array | None = None) -> Array:
+        x = fnp.asarray(x)
+        channels = _channels(self, x, None, 2)
+        window = per_axis("DeformConv2d", "kernel_size", self.kernel_size, 2)
+        shape = (*window, _share(self, channels, self.groups), self.features)
+        return deform_conv2d(
+            x,
+            offset,
+            net.param("kernel", self.kernel_init, shape),
+            net.param("bias", self.bias_init, (self.features,)) if self.bias else None,
+            self.stride,
+            self.padding,
+            self.dilation,
+            mask,
+        )

@@ -5,6 +5,7 @@ The functions with their equations are in `fstensor.nn.norms`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, final
 
@@ -28,6 +29,12 @@ def _affine(
     if isinstance(layer, (LayerNorm, GroupNorm)) and not layer.bias:
         return scale, None
     return scale, net.param("bias", layer.bias_init, shape)
+
+
+def _running(net: Net, channels: int) -> tuple[Array, Array]:
+    """The running means and variances in the state."""
+    mean = net.variable("mean", lambda: fnp.zeros(channels))
+    return mean, net.variable("var", lambda: fnp.ones(channels))
 
 
 @final
@@ -76,6 +83,8 @@ class RMSNorm(Layer):
 class InstanceNorm(Layer):
     """Standardize each channel of each example (Ulyanov et al., 2016, eq. 4).
 
+    track_running_stats: while training, the means over examples of their means and variances (with
+    n - 1) move the running ones, as in `BatchNorm`; otherwise the running ones are used instead.
     Shapes: x (n, ..., channels), with the axis of channels in `axis`.
     """
 
@@ -84,10 +93,24 @@ class InstanceNorm(Layer):
     affine: bool = False
     scale_init: Initializer = initializers.ones
     bias_init: Initializer = initializers.zeros
+    momentum: float = 0.9
+    track_running_stats: bool = False
 
     def forward(self, net: Net, x: Array) -> Array:
-        scale, bias = _affine(net, self, x.shape[self.axis :][:1])
-        return norms.instance_norm(x, scale, bias, axis=self.axis, epsilon=self.epsilon)
+        (at,) = norms.axes_of("InstanceNorm", self.axis, x.ndim)
+        scale, bias = _affine(net, self, (x.shape[at],))
+        if self.track_running_stats:
+            mean, var = _running(net, x.shape[at])
+            if not net.training and not net.making:
+                return norms.batch_norm(x, mean, var, scale, bias, epsilon=self.epsilon, axis=at)[0]
+            if net.training:
+                axes = tuple(a for a in range(1, x.ndim) if a != at)
+                n = math.prod(x.shape[a] for a in axes)
+                wide = x.astype(fnp.promote_types(x.dtype, "float32"))
+                of_each = fnp.mean(wide, axes), fnp.var(wide, axes) * (n / max(n - 1, 1))
+                for name, old, new in zip(("mean", "var"), (mean, var), of_each, strict=True):
+                    net.assign(name, norms.moved(old, fnp.mean(new, 0), self.momentum))
+        return norms.instance_norm(x, scale, bias, axis=at, epsilon=self.epsilon)
 
 
 @final
@@ -140,6 +163,7 @@ class BatchNorm(Layer):
     with the variance divided by n - 1 as PyTorch does. Otherwise the running ones are used (Ioffe
     and Szegedy, 2015).
     axis_name: of a mapped axis, such as that of `vmap`, over which batches are taken together.
+    track_running_stats: without, there is no state, and it is always as while training.
     Shapes: x (..., channels), with the axis of channels in `axis`.
     """
 
@@ -150,12 +174,12 @@ class BatchNorm(Layer):
     axis_name: str | tuple[str, ...] | None = None
     scale_init: Initializer = initializers.ones
     bias_init: Initializer = initializers.zeros
+    track_running_stats: bool = True
 
     def forward(self, net: Net, x: Array) -> Array:
         (at,) = norms.axes_of("BatchNorm", self.axis, x.ndim)
         channels = x.shape[at]
-        mean = net.variable("mean", lambda: fnp.zeros(channels))
-        var = net.variable("var", lambda: fnp.ones(channels))
+        mean, var = _running(net, channels) if self.track_running_stats else (None, None)
         scale, bias = _affine(net, self, (channels,))
         y, mean_after, var_after = norms.batch_norm(
             x,
@@ -167,7 +191,8 @@ class BatchNorm(Layer):
             momentum=self.momentum,
             epsilon=self.epsilon,
             axis=at,
-            axis_name=self.axis_name,
+            # What is made needs no mapped axis around.
+            axis_name=None if net.making else self.axis_name,
         )
         if net.training and mean_after is not None and var_after is not None:
             net.assign("mean", mean_after)

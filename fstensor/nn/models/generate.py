@@ -62,15 +62,19 @@ def top_p_logits(logits: ArrayLike, p: ArrayLike) -> Array:
     Shapes: (..., n), kept. Raises: OptionError for another p, if it is known.
     """
     logits = inexact("top_p_logits", logits)
-    if isinstance(p, (int, float)) and not 0 < p <= 1:
-        raise OptionError(f"top_p_logits: p must be above 0 and at most 1, got {p}")
+    _check_p("top_p_logits: p", p)
     descending = -fnp.sort(-logits, axis=-1)
-    probabilities = softmax(descending, axis=-1)
+    probabilities = softmax(descending.astype(wide(logits)), axis=-1)
     before = fnp.cumsum(probabilities, axis=-1) - probabilities
     # As 0 stands before the greatest, it is kept whatever rounding does.
     kept = (before < p) | (fnp.asarray(p) >= 1)
     least = fnp.where(kept, descending, fnp.inf).min(axis=-1, keepdims=True)
     return fnp.where(logits >= least, logits, -fnp.inf)
+
+
+def _check_p(what: str, p: ArrayLike) -> None:
+    if isinstance(p, (int, float)) and not 0 < p <= 1:
+        raise OptionError(f"{what} must be above 0 and at most 1, got {p}")
 
 
 @boundary
@@ -94,7 +98,8 @@ def sample_logits(
             f"sample_logits: the temperature must be positive, got {temperature}; argmax is the "
             "limit at 0"
         )
-    logits = inexact("sample_logits", logits) / temperature
+    logits = inexact("sample_logits", logits)
+    logits = logits.astype(wide(logits)) / temperature
     if top_k is not None:
         logits = top_k_logits(logits, top_k)
     if top_p is not None:
@@ -143,7 +148,7 @@ def stream(
 ) -> Iterator[Array]:
     """The tokens of `generate`, each as soon as it is there, until all texts have ended.
 
-    One program is compiled for the prompt and one for each further step. Arguments and errors: as
+    One program is compiled for the prompt, and one for all further steps. Arguments and errors: as
     in `generate`. Yields arrays (batch,), or () for a prompt without batch.
     """
     tokens, how = _checked("stream", prompt, steps, key, temperature, top_k, top_p, end)
@@ -174,6 +179,16 @@ def _checked(
     return tokens, choices(what, key, temperature, top_k, top_p, end)
 
 
+def wide(x: Array) -> dtypes.Dtype:
+    """The dtype for probabilities of logits like these: of 32 bits or more."""
+    return dtypes.to_inexact(fnp.promote_types(x.dtype, np.float32))
+
+
+def check_token(what: str, name: str, token: ArrayLike | None) -> None:
+    if token is not None and not dtypes.is_integer(fnp.asarray(token).dtype):
+        raise DtypeError(f"{what}: {name} must be an integer, got {fnp.asarray(token).aval}")
+
+
 def choices(
     what: str,
     key: ArrayLike | None,
@@ -183,6 +198,7 @@ def choices(
     end: int | None,
 ) -> dict[str, Any]:
     """How to choose tokens, as a tree: None for what is not done."""
+    check_token(what, "end", end)
     known = float(temperature) if isinstance(temperature, (int, float)) else None
     if known is not None and known < 0:
         raise OptionError(f"{what}: the temperature must not be negative, got {temperature}")
@@ -192,6 +208,8 @@ def choices(
                 f"{what}: at temperature 0 only the greatest is possible; leave out top_k and top_p"
             )
         return {"key": None, "temperature": None, "top_p": None, "end": end}
+    if top_p is not None:
+        _check_p(f"{what}: top_p", top_p)
     if key is None:
         raise ArgumentError(f"{what}: pass key=..., a random key, or temperature=0")
     return {"key": key, "temperature": temperature, "top_p": top_p, "end": end}

@@ -37,7 +37,15 @@ from fstensor.nn.layers.transformer import (
     TransformerEncoder,
     TransformerEncoderLayer,
 )
-from fstensor.nn.models.generate import Step, choice, choices, decoded, empty_cache
+from fstensor.nn.models.generate import (
+    Step,
+    check_token,
+    choice,
+    choices,
+    decoded,
+    empty_cache,
+    wide,
+)
 from fstensor.transforms.jit import jit
 
 # While searching: tokens (batch, beams, steps), the logarithms of probabilities, lengths, and which
@@ -195,6 +203,7 @@ def translate(
     Shapes: source (batch, time) or (time,) -> (batch, steps) or (steps,). Raises: as `generate`.
     """
     tokens = _checked("translate", source, steps)
+    check_token("translate", "start", start)
     how = choices("translate", key, temperature, top_k, top_p, end)
     found: Array = _translate(model, params, tokens, start, how, steps=steps, top_k=top_k)
     return found
@@ -221,6 +230,8 @@ def beam_search(
     Raises: OptionError for less than one beam or step, ShapeError and DtypeError for other sources.
     """
     tokens = _checked("beam_search", source, steps)
+    check_token("beam_search", "start", start)
+    check_token("beam_search", "end", end)
     if beams < 1:
         raise OptionError(f"beam_search: there must be one beam or more, got {beams}")
     given = tokens[None] if tokens.ndim == 1 else tokens
@@ -292,7 +303,7 @@ def _beams(
     # As many copies of each example, all but one of which are out of the question at first.
     source, logits, cache = (_repeated(a, beams) for a in (source, logits, cache))
     shape = (source.shape[0] // beams, beams)
-    sums = fnp.where(fnp.arange(beams) == 0, fnp.zeros(shape, logits.dtype), -fnp.inf)
+    sums = fnp.where(fnp.arange(beams) == 0, fnp.zeros(shape, wide(logits)), -fnp.inf)
     texts = fnp.zeros((*shape, steps), source.dtype)
     search: _Search = (texts, sums, fnp.zeros(shape, int), fnp.zeros(shape, bool))
     step = _step(model, params, source, steps)
@@ -324,7 +335,7 @@ def _extended(
     """The best texts that are one token longer, their scores, and which rows they came from."""
     texts, sums, lengths, ended = search
     batch, beams = sums.shape
-    logs = fnp.reshape(log_softmax(logits, axis=-1), (batch, beams, -1))
+    logs = fnp.reshape(log_softmax(logits.astype(sums.dtype), axis=-1), (batch, beams, -1))
     vocabulary = logs.shape[-1]
     # What has ended goes on with nothing but its end, at no cost.
     at_end = fnp.where(fnp.arange(vocabulary) == end, fnp.zeros((), logs.dtype), -fnp.inf)

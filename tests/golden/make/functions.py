@@ -1,7 +1,7 @@
 """Activations, products and unpooling as PyTorch computes them, in float64; and what it has not.
 
-Of the latter the formulas are written down here. Run with PyTorch; writes
-tests/golden/functions.npz. Of each case there are the inputs by their names, `out`, and after
+Of the latter the formulas are written down here. Run with PyTorch and torchvision;
+writes tests/golden/functions.npz. Of each case there are the inputs by their names, `out`, and after
 `grad/` the gradients of sum(out * cos(0, 1, 2, ...)). Channels are last. All floats are one array
 there, and all integers another, in the order of their names, each with its shape: many small
 arrays would take ten times their size.
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torchvision
 from torch.nn import functional as F
 
 torch.set_default_dtype(torch.float64)
@@ -115,6 +116,25 @@ def unpool(rank, size, **options):
     record(f"max_unpool_{rank}d", run, **last)
 
 
+def deformed(**options):
+    """Channels come first there."""
+
+    def run(x, offset, kernel, bias=None, mask=None):
+        front = [a if a is None else a.movedim(-1, 1) for a in (x, offset, mask)]
+        y = torchvision.ops.deform_conv2d(
+            front[0], front[1], kernel.permute(3, 2, 0, 1), bias, mask=front[2], **options
+        )
+        return y.movedim(1, -1)
+
+    return run
+
+
+# Some places are outside, by less than a pixel and by more.
+record("deform_conv2d", deformed(), x=numbers(1, 4, 3, 2), offset=numbers(1, 3, 2, 8),
+       kernel=numbers(2, 2, 2, 3))  # fmt: skip
+record("deform_conv2d_options", deformed(stride=(2, 1), padding=(1, 2), dilation=(1, 2)),
+       x=numbers(2, 4, 4, 4), offset=2 * numbers(2, 3, 4, 24), kernel=numbers(2, 3, 2, 4),
+       bias=numbers(4), mask=numbers(2, 3, 4, 12))  # fmt: skip
 unpool(1, (7,), kernel_size=3, stride=3, padding=1)
 unpool(2, (5, 6), kernel_size=2)
 unpool(3, (4, 5, 2), kernel_size=2)

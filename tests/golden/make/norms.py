@@ -19,6 +19,15 @@ def numbers(*shape):
     return np.round(rng.normal(size=shape), 3)
 
 
+tracked = {
+    "x": np.arange(24.0).reshape(2, 4, 3) ** 2 % 7,
+    "mean": np.array([1.0, -0.5, 2.0]),
+    "var": np.array([0.5, 2.0, 1.0]),
+    "scale": np.array([1.5, -1.0, 0.5]),
+    "bias": np.array([0.1, 0.2, 0.3]),
+}
+
+
 def record(case, function, held=(), **inputs):
     """Inputs named in `held` have no gradient."""
     tensors = {k: torch.tensor(v) for k, v in inputs.items()}
@@ -78,6 +87,21 @@ for train in (False, True):
     record(f"batch_norm_{'train' if train else 'eval'}", batch_norm(train), ("mean", "var"),
            x=numbers(3, 4, 5), mean=numbers(5), var=np.abs(numbers(5)) + 0.1, scale=numbers(5),
            bias=numbers(5))  # fmt: skip
+
+
+def instance_norm(train):
+    def run(x, mean, var, scale, bias):
+        mean, var = mean.clone(), var.clone()
+        y = F.instance_norm(second(x), mean, var, scale, bias, train, 0.1)
+        return last(y), {"mean_after": mean, "var_after": var}
+
+    return run
+
+
+for train in (False, True):
+    record(f"tracked_norm_{'train' if train else 'eval'}", instance_norm(train), ("mean", "var"),
+           x=tracked["x"], mean=tracked["mean"], var=tracked["var"], scale=tracked["scale"],
+           bias=tracked["bias"])  # fmt: skip
 record("batch_norm_alone", lambda x: F.batch_norm(x, None, None, training=True), x=numbers(6, 3))
 
 
