@@ -41,7 +41,8 @@ class BLEU(Metric):
     max_order: the largest n. smooth: adds 1 to numerators and denominators for n above 1 (Lin, Och,
     2004), so that a single sentence has a score.
     update(state, statistics): from `statistics`, which counts tokens on the host; the rest are
-    arrays. Source: K. Papineni et al., BLEU, 2002, section 2.3.
+    arrays. Raises: OptionError for a max_order below 1.
+    Source: K. Papineni et al., BLEU, 2002, section 2.3.
     """
 
     max_order: int = 4
@@ -123,7 +124,7 @@ def bleu(
     max_order: int = 4,
     smooth: bool = False,
 ) -> float:
-    """The score of `BLEU` of lists of tokens, each with a list of references.
+    """The score of `BLEU` of lists of tokens, each with a list of references; options as there.
 
     >>> candidate, reference = "the cat is on the mat".split(), "a cat is on the mat".split()
     >>> round(bleu([candidate], [[reference]], max_order=2), 6)

@@ -37,7 +37,7 @@ def _mean(state: Sum) -> Array:
 class Mean(Metric):
     """The mean of numbers; nan for none.
 
-    update(state, values, weights=None): weights broadcast to the values.
+    update(state, values, weights=None): weights broadcast to the values, or it raises ShapeError.
     """
 
     def init(self) -> Sum:
@@ -178,6 +178,7 @@ class Perplexity(Metric):
 
     update(state, logits, targets, where=None): logits (..., classes), of which softmax gives the
     probabilities; targets (...) are indices of classes. Those of `ignore_index` do not count.
+    Raises: ShapeError for others.
     """
 
     ignore_index: int = -100
@@ -260,7 +261,7 @@ class TopKAccuracy(Metric):
 
     update(state, scores, targets, where=None): scores (..., classes), targets (...) are indices.
     Of equal scores, that of the smaller index is the larger one, as in `lax.top_k`. A target that
-    is no class, or whose score is nan, is not among them.
+    is no class, or whose score is nan, is not among them. Raises: ShapeError for others.
     """
 
     k: int = 5

@@ -119,6 +119,7 @@ class BinnedAUROC(Metric):
     Scores in one bin count as ties, so that the result is wrong by at most half the part of pairs,
     of a positive and a negative, that share a bin: `error_bound(state)`.
     update(state, scores, targets, where=None): of one shape; targets 1 for positive, or 0.
+    Raises: OptionError without bins, or for a low that is not below high.
     """
 
     bins: int = 1000

@@ -23,7 +23,7 @@ def deform_conv2d(
     dilation: Sizes = 1,
     mask: ArrayLike | None = None,
 ) -> Array:
-    """`conv` of images whose elements x[p] are taken beside p, by offsets (Dai et al., 2017, eq. 2).
+    """`conv` of images, whose elements are taken beside their places (Dai et al., 2017, eq. 2).
 
     At each place, the sum over k of x[p stride + k dilation + offset[p, k]] mask[p, k] kernel[k],
     and the bias; between pixels x is bilinear, and beyond its edges 0. With a mask it is the second

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from fstensor import numpy as fnp
 from fstensor import tree
 from fstensor.array import Array
 from fstensor.errors import ArgumentError, OptionError
-from fstensor.optim.base import Params
+from fstensor.optim.base import Numbers, Params, hyperparam_dtype, numbers
 
 
 class AverageState(NamedTuple):
-    """taken: how many parameters are in the average. average: at least in float32."""
+    """taken: how many parameters are in the average. average: at least in float32.
+
+    numbers: the hyperparameter decay of a running mean.
+    """
 
     taken: Array
     average: Any
+    numbers: Numbers
 
 
 class Averaging(NamedTuple):
@@ -48,10 +52,10 @@ def average_params() -> Averaging:
     [3.0]
     """
 
-    def moved(count: Array, a: Array, p: Array) -> Array:
+    def moved(count: Array, a: Array, p: Array, hyper: Mapping[str, Array]) -> Array:
         return a + (p - a) / (count + 1)
 
-    return _averaging(moved)
+    return _averaging(moved, {})
 
 
 def ema_params(decay: float = 0.999, debias: bool = False) -> Averaging:
@@ -64,35 +68,38 @@ def ema_params(decay: float = 0.999, debias: bool = False) -> Averaging:
     if not 0 <= decay <= 1:
         raise OptionError(f"ema_params: decay must be in [0, 1], got {decay}")
 
-    def moved(count: Array, a: Array, p: Array) -> Array:
+    def moved(count: Array, a: Array, p: Array, hyper: Mapping[str, Array]) -> Array:
         before = fnp.where(count == 0, 0, a) if debias else a
-        return decay * before + (1 - decay) * p
+        return hyper["decay"] * before + (1 - hyper["decay"]) * p
 
-    return _averaging(moved, decay if debias else None)
+    return _averaging(moved, {"decay": decay}, debias)
 
 
 def _averaging(
-    moved: Callable[[Array, Array, Array], Array], debias: float | None = None
+    moved: Callable[[Array, Array, Array, Mapping[str, Array]], Array],
+    hyperparams: Mapping[str, float],
+    debias: bool = False,
 ) -> Averaging:
     def init(params: Params) -> AverageState:
         wide = tree.map(lambda p: p.astype(fnp.promote_types(p.dtype, "float32")), params)
-        return AverageState(fnp.zeros((), "int32"), wide)
+        given = numbers(hyperparam_dtype(params), hyperparams)
+        return AverageState(fnp.zeros((), "int32"), wide, given)
 
     def update(params: Params, state: AverageState) -> AverageState:
         count = state.taken
 
         def one(a: Array, p: Array) -> Array:
             p = p.astype(a.dtype)
-            after = moved(count, a, p)
-            first = after if debias is not None else p
+            after = moved(count, a, p, state.numbers.hyperparams)
+            first = after if debias else p
             return fnp.where(count == 0, first, after).astype(a.dtype)
 
-        return AverageState(count + 1, tree.map(one, state.average, params))
+        return AverageState(count + 1, tree.map(one, state.average, params), state.numbers)
 
     def params(state: AverageState, like: Params) -> Params:
         def read(a: Array, p: Array) -> Array:
-            if debias is not None:
-                weight = 1 - fnp.asarray(debias, a.dtype) ** state.taken
+            if debias:
+                weight = 1 - state.numbers.hyperparams["decay"] ** state.taken
                 a = fnp.where(state.taken == 0, a, a / fnp.where(state.taken == 0, 1, weight))
             return a.astype(p.dtype)
 

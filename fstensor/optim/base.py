@@ -72,6 +72,21 @@ class State(NamedTuple):
     scheduled: Names = Names()
 
 
+class Numbers(NamedTuple):
+    """The hyperparameters of what is no `transformation`, in its state; fields as in `State`."""
+
+    hyperparams: dict[str, Array]
+    scheduled: Names = Names()
+
+
+def numbers(
+    dtype: Any, floats: Mapping[str, Any] | None = None, counts: Mapping[str, Any] | None = None
+) -> Numbers:
+    """Hyperparameters as arrays: of a dtype, and those that count something as int32."""
+    both = [(floats or {}, dtype), (counts or {}, "int32")]
+    return Numbers({k: fnp.asarray(v, d) for given, d in both for k, v in given.items()})
+
+
 class Rule(Protocol):
     """How gradients become updates.
 
@@ -170,7 +185,10 @@ def check_structure(what: str, params: Params, updates: Params) -> None:
 
 
 def chain(*transformations: GradientTransformation) -> GradientTransformation:
-    """Transformations one after the other; the state is the tuple of theirs."""
+    """Transformations one after the other; the state is the tuple of theirs.
+
+    `update` raises TreeError for a state of another number of transformations.
+    """
 
     def init(params: Params) -> tuple[Any, ...]:
         return tuple([t.init(params) for t in transformations])

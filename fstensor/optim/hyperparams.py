@@ -9,7 +9,7 @@ from fstensor import numpy as fnp
 from fstensor import tree
 from fstensor.array import Array, ArrayLike
 from fstensor.errors import OptionError, ShapeError
-from fstensor.optim.base import State
+from fstensor.optim.base import Numbers, State
 
 _Made = TypeVar("_Made", bound=Callable[..., Any])
 
@@ -36,7 +36,7 @@ def with_hyperparams(state: Any, **values: ArrayLike) -> Any:
     """The state with other values of hyperparameters, of every transformation that has them.
 
     Raises: OptionError for a name that is not there, or that a schedule gives the value of;
-        ShapeError for a value that is no number.
+        ShapeError for a value that is no number, or of a few names, no array of the same shape.
 
     >>> from fstensor import optim
     >>> optimizer = optim.sgd(0.1)
@@ -45,7 +45,7 @@ def with_hyperparams(state: Any, **values: ArrayLike) -> Any:
     0.5
     """
     there = {name for _, name, _ in _all(state)}
-    parts = [part for part in tree.leaves(state, _is_state) if _is_state(part)]
+    parts = [part for part in tree.leaves(state, _has_hyperparams) if _has_hyperparams(part)]
     scheduled = {name for part in parts for name in part.scheduled.names}
     for name, value in values.items():
         if name not in there:
@@ -57,13 +57,15 @@ def with_hyperparams(state: Any, **values: ArrayLike) -> Any:
                 f"with_hyperparams: {name} comes from a schedule, which would give it its value "
                 "again; pass the optimizer a number instead"
             )
-        if fnp.asarray(value).shape != ():
-            raise ShapeError(
-                f"with_hyperparams: {name} must be a number, got {fnp.asarray(value).aval}"
-            )
+        given = fnp.asarray(value)
+        for part in parts:
+            old = part.hyperparams.get(name, given)
+            if old.shape != given.shape:
+                wanted = f"have the shape {old.shape}" if old.ndim else "be a number"
+                raise ShapeError(f"with_hyperparams: {name} must {wanted}, got {given.aval}")
 
     def changed(part: Any) -> Any:
-        if not isinstance(part, State):
+        if not _has_hyperparams(part):
             return part
         hyper = {
             k: fnp.asarray(values[k]).astype(old.dtype) if k in values else old
@@ -71,7 +73,7 @@ def with_hyperparams(state: Any, **values: ArrayLike) -> Any:
         }
         return part._replace(hyperparams=hyper)
 
-    return tree.map(changed, state, is_leaf=_is_state)
+    return tree.map(changed, state, is_leaf=_has_hyperparams)
 
 
 def inject_hyperparams(factory: _Made) -> _Made:
@@ -86,11 +88,11 @@ def _all(state: Any) -> list[tuple[str, str, Array]]:
     """Where, name and value of each."""
     return [
         (tree.keystr(path), name, value)
-        for path, part in tree.leaves_with_path(state, _is_state)
-        if _is_state(part)
+        for path, part in tree.leaves_with_path(state, _has_hyperparams)
+        if _has_hyperparams(part)
         for name, value in part.hyperparams.items()
     ]
 
 
-def _is_state(x: Any) -> bool:
-    return isinstance(x, State)
+def _has_hyperparams(x: Any) -> bool:
+    return isinstance(x, (State, Numbers))

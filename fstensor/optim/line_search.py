@@ -38,7 +38,7 @@ def strong_wolfe(
     *,
     c1: float = 1e-4,
     c2: float = 0.9,
-    max_evaluations: int = 25,
+    max_evaluations: Array | float = 25,
     least_width: Array | float = 1e-9,
 ) -> Point:
     """The point found, or the best one when there are no evaluations left.

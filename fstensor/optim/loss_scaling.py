@@ -7,7 +7,14 @@ from typing import Any, NamedTuple
 from fstensor import numpy as fnp
 from fstensor import tree
 from fstensor.array import Array
-from fstensor.optim.base import GradientTransformation, Params, composed, updated
+from fstensor.optim.base import (
+    GradientTransformation,
+    Numbers,
+    Params,
+    composed,
+    numbers,
+    updated,
+)
 from fstensor.optim.wrappers import all_finite, chosen
 
 
@@ -15,13 +22,15 @@ class LossScaleState(NamedTuple):
     """The state of `dynamic_loss_scale`.
 
     scale: what the next loss is multiplied by. good_steps: finite ones since the scale changed.
-    skipped: steps left out so far.
+    skipped: steps left out so far. numbers: the hyperparameters growth_factor, backoff_factor and
+    growth_interval.
     """
 
     scale: Array
     good_steps: Array
     skipped: Array
     inner_state: Any
+    numbers: Numbers
 
 
 def dynamic_loss_scale(
@@ -52,7 +61,12 @@ def dynamic_loss_scale(
     def init(params: Params) -> LossScaleState:
         zero = fnp.zeros((), "int32")
         scale = fnp.asarray(init_scale, "float32")
-        return LossScaleState(scale, zero, zero, inner.init(params))
+        given = numbers(
+            "float32",
+            {"growth_factor": growth_factor, "backoff_factor": backoff_factor},
+            {"growth_interval": growth_interval},
+        )
+        return LossScaleState(scale, zero, zero, inner.init(params), given)
 
     def update(
         grads: Params, state: LossScaleState, params: Params = None, **extra: Any
@@ -64,14 +78,16 @@ def dynamic_loss_scale(
             finite, (updates, after), (tree.map(fnp.zeros_like, updates), state.inner_state)
         )
         good = fnp.where(finite, state.good_steps + 1, 0)
-        grows = good >= growth_interval
-        grown = state.scale * growth_factor
+        hyper = state.numbers.hyperparams
+        grows = good >= hyper["growth_interval"]
+        grown = state.scale * hyper["growth_factor"]
         grown = fnp.where(grows & fnp.isfinite(grown), grown, state.scale)
         return updates, LossScaleState(
-            fnp.where(finite, grown, state.scale * backoff_factor).astype("float32"),
+            fnp.where(finite, grown, state.scale * hyper["backoff_factor"]).astype("float32"),
             fnp.where(grows, 0, good).astype("int32"),
             (state.skipped + fnp.where(finite, 0, 1)).astype("int32"),
             after,
+            state.numbers,
         )
 
     return composed([inner], init, update)

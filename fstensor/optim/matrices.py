@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+
 from fstensor import lax, tree
 from fstensor import numpy as fnp
 from fstensor.array import Array
@@ -39,7 +41,7 @@ class Factors(NamedTuple):
 def adafactor(
     learning_rate: Hyperparam = 1e-2,
     beta2_decay: Hyperparam = -0.8,
-    eps1: float | None = None,
+    eps1: Hyperparam | None = None,
     eps2: Hyperparam = 1e-3,
     clipping_threshold: Hyperparam = 1.0,
     weight_decay: Hyperparam = 0.0,
@@ -62,7 +64,7 @@ def adafactor(
         rate = fnp.minimum(hyper["learning_rate"], 1 / fnp.sqrt(step))
 
         def update(g: Array, f: Factors, p: Array) -> Array:
-            least = fnp.finfo(p.dtype).eps if eps1 is None else eps1
+            least = hyper.get("eps1", fnp.finfo(p.dtype).eps)
             d = g / fnp.sqrt(fnp.maximum(_estimate(f, least), least * least))
             length = fnp.maximum(1, _rms(d) / hyper["clipping_threshold"])
             return -rate * fnp.maximum(hyper["eps2"], _rms(p)) / length * d
@@ -73,12 +75,14 @@ def adafactor(
             updates = plus_decay(updates, params, decay, None)
         return updates, after
 
+    least_root: dict[str, Any] = {} if eps1 is None else {"eps1": eps1}
     return transformation(
         rule,
         lambda params: tree.map(_no_factors, real_zeros_like("adafactor", params)),
         needs_params="adafactor",
         learning_rate=learning_rate,
         beta2_decay=beta2_decay,
+        **least_root,
         eps2=eps2,
         clipping_threshold=clipping_threshold,
         **unless_zero(weight_decay=weight_decay),
@@ -101,7 +105,7 @@ def _factors(factors: Factors, g: Array, share: Array) -> Factors:
     return Factors(moved(factors.rows, rows), moved(factors.columns, columns), ())
 
 
-def _estimate(f: Factors, least: float) -> Array:
+def _estimate(f: Factors, least: float | Array) -> Array:
     """What the squares are taken for."""
     if f.rows == ():
         whole: Array = f.whole
@@ -151,7 +155,8 @@ def muon(
         ahead = running_mean(hyper["momentum"], mean, grads) if nesterov else mean
         direct = tree.map(
             lambda d: (
-                adjusted(*d.shape) * orthogonalized(d, ns_coefficients, ns_steps, hyper["eps"])
+                adjusted(*d.shape)
+                * orthogonalized(d, hyper["ns_coefficients"], ns_steps, hyper["eps"])
             ),
             ahead,
         )
@@ -166,6 +171,7 @@ def muon(
         learning_rate=learning_rate,
         **unless_zero(weight_decay=weight_decay),
         momentum=momentum,
+        ns_coefficients=fnp.asarray(np.array(ns_coefficients)),
         eps=eps,
     )
 
@@ -182,7 +188,7 @@ def _matrix_zeros(params: Params) -> Params:
 
 def orthogonalized(
     x: Array,
-    ns_coefficients: tuple[float, float, float] = (3.4445, -4.7750, 2.0315),
+    ns_coefficients: tuple[float, float, float] | Array = (3.4445, -4.7750, 2.0315),
     ns_steps: int = 5,
     eps: float | Array = 1e-7,
 ) -> Array:
@@ -229,6 +235,7 @@ def shampoo(
     H_i^(-1 / 2k) along each axis, or with momentum v = momentum * v + d. Weight decay is coupled.
     update_every: in which steps, from the first on, the roots are computed anew.
     max_size: of axes longer than this, only the diagonal of H_i is kept.
+    Raises: OptionError for an update_every below 1.
     """
     if update_every < 1:
         raise OptionError(f"shampoo: update_every must be at least 1, got {update_every}")
@@ -247,7 +254,7 @@ def shampoo(
         hyper: Mapping[str, Array],
         step: Array,
     ) -> tuple[Params, ShampooSlots]:
-        anew = None if update_every == 1 else (step - 1) % update_every == 0
+        anew = None if update_every == 1 else (step - 1) % hyper["update_every"] == 0
         after = tree.map(lambda g, h: _with_products(h, g, anew), grads, slots.preconditioners)
         direct = tree.map(_preconditioned, grads, after)
         if plain:
@@ -256,6 +263,7 @@ def shampoo(
         velocity = tree.map(lambda v, d: (m * v + d).astype(v.dtype), slots.velocity, direct)
         return velocity, ShampooSlots(after, velocity)
 
+    seldom: dict[str, Any] = {} if update_every == 1 else {"update_every": update_every}
     return descent(
         "shampoo",
         direction,
@@ -263,6 +271,7 @@ def shampoo(
         learning_rate=learning_rate,
         weight_decay=weight_decay,
         **unless_zero(momentum=momentum),
+        **seldom,
     )
 
 

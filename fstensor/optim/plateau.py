@@ -8,19 +8,22 @@ from typing import Literal, NamedTuple
 from fstensor import numpy as fnp
 from fstensor.array import Array, ArrayLike
 from fstensor.errors import OptionError
+from fstensor.optim.base import Numbers, numbers
 
 
 class PlateauState(NamedTuple):
     """What `reduce_on_plateau` knows.
 
     factor: for the learning rate. best: the best value so far. bad: values since then that were no
-    better. cooling: how many values more do not count.
+    better. cooling: how many values more do not count. numbers: the hyperparameters factor,
+    patience, threshold, cooldown and min_factor.
     """
 
     factor: Array
     best: Array
     bad: Array
     cooling: Array
+    numbers: Numbers
 
 
 class Plateau(NamedTuple):
@@ -65,24 +68,32 @@ def reduce_on_plateau(
 
     def init() -> PlateauState:
         zero = fnp.zeros((), "int32")
-        return PlateauState(fnp.ones(()), fnp.full((), sign * fnp.inf), zero, zero)
+        one = fnp.ones(())
+        given = numbers(
+            one.dtype,
+            {"factor": factor, "threshold": threshold, "min_factor": min_factor},
+            {"patience": patience, "cooldown": cooldown},
+        )
+        return PlateauState(one, fnp.full((), sign * fnp.inf), zero, zero, given)
 
     def update(value: ArrayLike, state: PlateauState) -> tuple[Array, PlateauState]:
         now, best = fnp.asarray(value).astype(state.best.dtype), state.best
-        margin = threshold * best if threshold_mode == "rel" else fnp.asarray(threshold)
+        hyper = state.numbers.hyperparams
+        margin = hyper["threshold"] * best if threshold_mode == "rel" else hyper["threshold"]
         # At first the best is infinite, and any number is better.
         limit = fnp.where(fnp.isinf(best), best, best - sign * margin)
         better = sign * now < sign * limit
         bad = fnp.where(better, 0, state.bad + 1)
         bad = fnp.where(state.cooling > 0, 0, bad)
         cooling = fnp.maximum(state.cooling - 1, 0)
-        falls = bad > patience
-        least = fnp.maximum(state.factor * factor, min_factor)
+        falls = bad > hyper["patience"]
+        least = fnp.maximum(state.factor * hyper["factor"], hyper["min_factor"])
         after = PlateauState(
             fnp.where(falls, least, state.factor).astype(state.factor.dtype),
             fnp.where(better, now, best),
             fnp.where(falls, 0, bad).astype("int32"),
-            fnp.where(falls, cooldown, cooling).astype("int32"),
+            fnp.where(falls, hyper["cooldown"], cooling).astype("int32"),
+            state.numbers,
         )
         return after.factor, after
 

@@ -244,7 +244,7 @@ def cyclic_schedule(
 
     triangular: each cycle reaches max_value; triangular2: half as high as the one before;
     exp_range: gamma^step as high. Its momentum is the schedule with max_momentum and base_momentum
-    in place of base_value and max_value.
+    in place of base_value and max_value. Raises: OptionError for another mode.
     """
     down = step_size_up if step_size_down is None else step_size_down
     _positive("cyclic_schedule", step_size_up=step_size_up, step_size_down=down)

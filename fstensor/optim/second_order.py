@@ -46,9 +46,9 @@ def lbfgs(
     learning_rate: Hyperparam = 1.0,
     memory_size: int = 10,
     line_search: Literal["strong_wolfe"] | None = "strong_wolfe",
-    max_evaluations: int = 25,
-    tolerance_grad: float = 1e-7,
-    tolerance_change: float = 1e-9,
+    max_evaluations: Hyperparam = 25,
+    tolerance_grad: Hyperparam = 1e-7,
+    tolerance_change: Hyperparam = 1e-9,
 ) -> GradientTransformationExtraArgs:
     """L-BFGS (Nocedal and Wright, 2006, algorithm 7.4), as PyTorch has it, of one step an update.
 
@@ -84,7 +84,15 @@ def lbfgs(
         def slots(params: Params) -> LbfgsSlots:
             return _first_slots(params, memory_size)
 
-        return transformation(rule, slots, needs_params="lbfgs", learning_rate=learning_rate)
+        return transformation(
+            rule,
+            slots,
+            needs_params="lbfgs",
+            learning_rate=learning_rate,
+            max_evaluations=max_evaluations,
+            tolerance_grad=tolerance_grad,
+            tolerance_change=tolerance_change,
+        )
 
     def update(
         grads: Params,
@@ -115,8 +123,8 @@ def lbfgs(
             rate = fnp.where(step == 1, fnp.minimum(1, 1 / fnp.sum(fnp.abs(g))), 1)
             first = (rate * hyper["learning_rate"]).astype(x.dtype)
             here = Point(fnp.zeros_like(first), _number(value, x), g, fnp.sum(g * d))
-            steep = fnp.max(fnp.abs(g), initial=0) > tolerance_grad
-            goes = steep & (here.slope <= -tolerance_change)
+            steep = fnp.max(fnp.abs(g), initial=0) > hyper["tolerance_grad"]
+            goes = steep & (here.slope <= -hyper["tolerance_change"])
             if line_search is None:
                 there = Point(first, fnp.full_like(first, fnp.inf), fnp.zeros_like(g), here.slope)
             else:
@@ -127,11 +135,16 @@ def lbfgs(
                     of_new = _wide(ravel_pytree(slope)[0])
                     return Point(t, _number(new, x), of_new, fnp.sum(of_new * d))
 
-                width = tolerance_change / fnp.maximum(fnp.max(fnp.abs(d), initial=0), 1e-30)
+                longest = fnp.maximum(fnp.max(fnp.abs(d), initial=0), 1e-30)
+                width = hyper["tolerance_change"] / longest
                 there = lax.cond(
                     goes,
                     lambda: strong_wolfe(
-                        along, here, first, max_evaluations=max_evaluations, least_width=width
+                        along,
+                        here,
+                        first,
+                        max_evaluations=hyper["max_evaluations"],
+                        least_width=width,
                     ),
                     lambda: here,
                 )

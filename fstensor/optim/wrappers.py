@@ -9,7 +9,17 @@ from fstensor import dtypes, lax, tree
 from fstensor import numpy as fnp
 from fstensor.array import Array
 from fstensor.errors import ArgumentError, OptionError
-from fstensor.optim.base import GradientTransformation, Params, check_structure, composed, updated
+from fstensor.optim.base import (
+    GradientTransformation,
+    Names,
+    Numbers,
+    Params,
+    check_structure,
+    composed,
+    hyperparam_dtype,
+    numbers,
+    updated,
+)
 from fstensor.transforms.make_jaxpr import eval_shape
 
 
@@ -17,12 +27,14 @@ class MultiStepsState(NamedTuple):
     """The state of `multi_steps`.
 
     mini_step: how many gradients are in acc_grads. gradient_step: updates of the parameters so far.
+    numbers: the hyperparameter every_k_schedule.
     """
 
     mini_step: Array
     gradient_step: Array
     inner_state: Any
     acc_grads: Any
+    numbers: Numbers
 
 
 def multi_steps(
@@ -42,9 +54,15 @@ def multi_steps(
             f"multi_steps: every_k_schedule must be at least 1, got {every_k_schedule}"
         )
 
+    def every(updates_before: Array) -> Numbers:
+        if not callable(every_k_schedule):
+            return numbers("int32", counts={"every_k_schedule": every_k_schedule})
+        k = numbers("int32", counts={"every_k_schedule": every_k_schedule(updates_before)})
+        return k._replace(scheduled=Names(("every_k_schedule",)))
+
     def init(params: Params) -> MultiStepsState:
         zero = fnp.zeros((), "int32")
-        return MultiStepsState(zero, zero, inner.init(params), _wide_zeros(params))
+        return MultiStepsState(zero, zero, inner.init(params), _wide_zeros(params), every(zero))
 
     def update(
         grads: Params, state: MultiStepsState, params: Params = None, **extra: Any
@@ -57,11 +75,7 @@ def multi_steps(
             )
         else:
             total = tree.map(lambda a, g: (a + g).astype(a.dtype), state.acc_grads, grads)
-        k = (
-            every_k_schedule(state.gradient_step)
-            if callable(every_k_schedule)
-            else every_k_schedule
-        )
+        now_every = every(state.gradient_step) if callable(every_k_schedule) else state.numbers
 
         def now(total: Params, inner_state: Any) -> tuple[Params, Any, Params]:
             updates, after = updated(inner, total, inner_state, params, extra)
@@ -72,13 +86,14 @@ def multi_steps(
         def later(total: Params, inner_state: Any) -> tuple[Params, Any, Params]:
             return tree.map(lambda s: fnp.zeros(s.shape, s.dtype), like), inner_state, total
 
-        full = count >= k
+        full = count >= now_every.hyperparams["every_k_schedule"]
         updates, inner_state, total = lax.cond(full, now, later, total, state.inner_state)
         return updates, MultiStepsState(
             fnp.where(full, 0, count).astype("int32"),
             fnp.where(full, state.gradient_step + 1, state.gradient_step).astype("int32"),
             inner_state,
             total,
+            now_every,
         )
 
     return composed([inner], init, update)
@@ -92,13 +107,15 @@ class ApplyIfFiniteState(NamedTuple):
     """The state of `apply_if_finite`.
 
     notfinite_count: steps on end with a NaN or an infinity; total_notfinite: all of them.
-    last_finite: whether the last step had none.
+    last_finite: whether the last step had none. numbers: the hyperparameter
+    max_consecutive_errors.
     """
 
     notfinite_count: Array
     last_finite: Array
     total_notfinite: Array
     inner_state: Any
+    numbers: Numbers
 
 
 def apply_if_finite(
@@ -111,7 +128,8 @@ def apply_if_finite(
 
     def init(params: Params) -> ApplyIfFiniteState:
         zero = fnp.zeros((), "int32")
-        return ApplyIfFiniteState(zero, fnp.ones((), "bool"), zero, inner.init(params))
+        most = numbers("int32", counts={"max_consecutive_errors": max_consecutive_errors})
+        return ApplyIfFiniteState(zero, fnp.ones((), "bool"), zero, inner.init(params), most)
 
     def update(
         grads: Params, state: ApplyIfFiniteState, params: Params = None, **extra: Any
@@ -119,12 +137,12 @@ def apply_if_finite(
         finite = all_finite(grads)
         count = fnp.where(finite, 0, state.notfinite_count + 1).astype("int32")
         updates, after = updated(inner, grads, state.inner_state, params, extra)
-        taken = finite | (count > max_consecutive_errors)
+        taken = finite | (count > state.numbers.hyperparams["max_consecutive_errors"])
         updates, after = chosen(
             taken, (updates, after), (tree.map(fnp.zeros_like, updates), state.inner_state)
         )
         total = state.total_notfinite + fnp.where(finite, 0, 1).astype("int32")
-        return updates, ApplyIfFiniteState(count, finite, total, after)
+        return updates, ApplyIfFiniteState(count, finite, total, after, state.numbers)
 
     return composed([inner], init, update)
 
@@ -141,11 +159,16 @@ def chosen(yes: Array, these: Any, those: Any) -> Any:
 
 
 class LookaheadState(NamedTuple):
-    """The state of `lookahead`. slow: parameters; steps_since_sync: of the fast ones."""
+    """The state of `lookahead`.
+
+    slow: parameters; steps_since_sync: of the fast ones. numbers: the hyperparameters sync_period
+    and slow_step_size.
+    """
 
     fast_state: Any
     slow: Any
     steps_since_sync: Array
+    numbers: Numbers
 
 
 def lookahead(
@@ -158,14 +181,19 @@ def lookahead(
 
     Zhang et al., 2019. The parameters are the fast ones, and the slow ones are in the state (Optax
     takes both as parameters). reset_state: whether the optimizer then starts anew.
-    Raises: OptionError for a period below 1.
+    Raises: OptionError for a period below 1; `update` without parameters ArgumentError.
     """
     if sync_period < 1:
         raise OptionError(f"lookahead: sync_period must be at least 1, got {sync_period}")
 
     def init(params: Params) -> LookaheadState:
         slow = tree.map(fnp.asarray, params)
-        return LookaheadState(fast_optimizer.init(params), slow, fnp.zeros((), "int32"))
+        given = numbers(
+            hyperparam_dtype(params),
+            {"slow_step_size": slow_step_size},
+            {"sync_period": sync_period},
+        )
+        return LookaheadState(fast_optimizer.init(params), slow, fnp.zeros((), "int32"), given)
 
     def update(
         grads: Params, state: LookaheadState, params: Params = None, **extra: Any
@@ -174,9 +202,10 @@ def lookahead(
             raise ArgumentError("lookahead: update(grads, state, params) needs the parameters")
         updates, fast = updated(fast_optimizer, grads, state.fast_state, params, extra)
         count = state.steps_since_sync + 1
-        meets = count >= sync_period
+        hyper = state.numbers.hyperparams
+        meets = count >= hyper["sync_period"]
         met = tree.map(
-            lambda s, p, u: (s + slow_step_size * (p + u - s)).astype(s.dtype),
+            lambda s, p, u: (s + hyper["slow_step_size"] * (p + u - s)).astype(s.dtype),
             state.slow,
             params,
             updates,
@@ -185,7 +214,10 @@ def lookahead(
         if reset_state:
             fast = chosen(meets, fast_optimizer.init(params), fast)
         return chosen(meets, back, updates), LookaheadState(
-            fast, chosen(meets, met, state.slow), fnp.where(meets, 0, count).astype("int32")
+            fast,
+            chosen(meets, met, state.slow),
+            fnp.where(meets, 0, count).astype("int32"),
+            state.numbers,
         )
 
     return composed([fast_optimizer], init, update)

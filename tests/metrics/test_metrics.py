@@ -119,6 +119,12 @@ for i, kind in enumerate((metrics.Precision, metrics.Recall, metrics.F1)):
 MASKED = [name for name in CASES if name != "Mean"]
 
 
+def test_all_are_here():
+    kinds = {type(metric).__name__ for metric, _, _ in CASES.values()}
+    apart = {"Metric", "BLEU", "BLEUStatistics", "bleu"}  # TestBLEU
+    assert kinds | apart == set(metrics.__all__)
+
+
 def batches(data, number=4):
     return [np.stack(np.split(x, number)) for x in data]
 

@@ -32,6 +32,7 @@ APART = {
     "BatchNorm": test_norms.test_batch_norm,
     "Bilinear": test_functions.test_layers_of_products,
     "Checkpoint": test_compositions.test_state_within_what_is_computed_again,
+    "DeformConv2d": test_functions.test_deformable_convolution,
     "Embedding": test_embedding.test_values_and_gradients,
     "FeedForward": test_transformer.test_feed_forward,
     "Flatten": test_spatial.test_flatten,

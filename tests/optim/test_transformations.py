@@ -53,6 +53,45 @@ def test_optax(name):
     assert_follows(seen, golden("optax", name))
 
 
+def scaled(optimizer):
+    """The optimizer, of gradients of a loss that is multiplied by the scale in its state."""
+
+    def update(grads, state, params):
+        grads = fst.tree.map(lambda g: g * state.scale, grads)
+        return optimizer.update(grads, state, params)
+
+    return optim.GradientTransformation(optimizer.init, update)
+
+
+# Composed in another way they are the same, or they change nothing where all is well.
+SAME = {
+    "lion": lambda: optim.chain(
+        optim.scale_by_lion(),
+        optim.add_decayed_weights(1e-3),
+        optim.scale_by_learning_rate(0.02),
+    ),
+    "adam": lambda: optim.chain(optim.identity(), optim.adam(0.05), optim.scale(1.0)),
+    "adam without errors": lambda: optim.apply_if_finite(optim.adam(0.05), 1),
+    "adam of a scaled loss": lambda: scaled(
+        optim.dynamic_loss_scale(optim.adam(0.05), 8.0, growth_interval=3)
+    ),
+    "adam of real numbers": lambda: optim.split_real_and_imaginary(optim.adam(0.05)),
+    "adam of short gradients": lambda: optim.chain(optim.clip_by_norm(100.0), optim.adam(0.05)),
+    "adam of all": lambda: optim.masked(optim.adam(0.05), True),
+    "adam where nothing is frozen": lambda: optim.chain(optim.adam(0.05), optim.freeze(False)),
+    "adam without noise": lambda: optim.chain(
+        optim.add_noise(0.0, 1.0, fst.random.key(0)), optim.adam(0.05)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_same(name):
+    seen, _ = trajectory(SAME[name]())
+    of = name.split(" ")[0]
+    assert_follows(seen, golden("optax" if of == "lion" else "torch", of))
+
+
 def test_lookahead_slow():
     expected = golden("optax", "lookahead")
     for i, step in enumerate(KEPT):

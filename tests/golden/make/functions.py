@@ -1,7 +1,7 @@
 """Activations, products and unpooling as PyTorch computes them, in float64; and what it has not.
 
-Of the latter the formulas are written down here. Run with PyTorch and torchvision;
-writes tests/golden/functions.npz. Of each case there are the inputs by their names, `out`, and after
+Of the latter the formulas are written down here. Run with PyTorch and torchvision; writes
+tests/golden/functions.npz. Of each case there are the inputs by their names, `out`, and after
 `grad/` the gradients of sum(out * cos(0, 1, 2, ...)). Channels are last. All floats are one array
 there, and all integers another, in the order of their names, each with its shape: many small
 arrays would take ten times their size.
