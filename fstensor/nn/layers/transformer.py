@@ -39,7 +39,7 @@ class FeedForward(Layer):
     kernel_init: Initializer = initializers.lecun_normal()
     out_init: Initializer | None = None
 
-    def forward(self, net: Net, x: Array, **options: Any) -> Array:
+    def forward(self, net: Net, x: Array) -> Array:
         first = Linear(self.features, self.bias, self.kernel_init)
         hidden = self.activation(net.child("hidden", first)(x))
         hidden = net.child("drop", Dropout(self.dropout))(hidden)
@@ -61,7 +61,7 @@ class SwiGLU(Layer):
     bias: bool = False
     kernel_init: Initializer = initializers.lecun_normal()
 
-    def forward(self, net: Net, x: Array, **options: Any) -> Array:
+    def forward(self, net: Net, x: Array) -> Array:
         first = Linear(self.features, self.bias, self.kernel_init)
         hidden = silu(net.child("gate", first)(x)) * net.child("value", first)(x)
         hidden = net.child("drop", Dropout(self.dropout))(hidden)
