@@ -30,7 +30,7 @@ def fit_classifier(
     params, state = model.init(init_key, fst.numpy.asarray(data.train.inputs[:1]))
 
     def loss(
-        params: common.Params, state: common.State, batch: Examples, key: fst.Array
+        params: common.Params, state: common.State, batch: common.Batch, key: fst.Array
     ) -> tuple[fst.Array, common.State]:
         augment_key, apply_key = random.split(key)
         inputs = batch.inputs if augment is None else augment(augment_key, batch.inputs)

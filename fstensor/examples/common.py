@@ -7,6 +7,7 @@ import math
 import statistics
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -56,12 +57,25 @@ def positive(kind: type) -> Callable[[str], Any]:
     return convert
 
 
+def share(text: str) -> float:
+    """An option that is a part of something: at least 0, and less than 1."""
+    value = float(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 0 and less than 1, got {text}")
+    return value
+
+
 def seed(text: str) -> int:
     """An option that is a seed of random keys."""
     value = int(text)
     if not 0 <= value < 2**32:
         raise argparse.ArgumentTypeError(f"must be from 0 to {2**32 - 1}, got {text}")
     return value
+
+
+def warmed_up(lr: float, steps: int) -> Callable[[fst.Array], fst.Array]:
+    """A learning rate: up along a line in a tenth of the steps, then down along half a cosine."""
+    return optim.warmup_cosine_decay_schedule(0.0, lr, steps // 10 + 1, steps + 1)
 
 
 class Training(NamedTuple):
@@ -181,18 +195,33 @@ def progress(line: str, last: bool) -> None:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Rows of text beneath a head, in columns: the first to the left, the others to the right."""
-    widths = [max(len(row[n]) for row in (head, *rows)) for n in range(len(head))]
+    widths = [max(_columns(row[n]) for row in (head, *rows)) for n in range(len(head))]
 
     def line(cells: Sequence[str]) -> str:
-        first, *others = zip(cells, widths, strict=True)
-        return "  ".join([first[0].ljust(first[1]), *[c.rjust(w) for c, w in others]]).rstrip()
+        spaces = [" " * (w - _columns(c)) for c, w in zip(cells, widths, strict=True)]
+        others = [space + c for c, space in zip(cells[1:], spaces[1:], strict=True)]
+        return "  ".join([cells[0] + spaces[0], *others]).rstrip()
 
     return "\n".join([line(head), line(["-" * w for w in widths]), *map(line, rows)])
+
+
+def _columns(text: str) -> int:
+    """Of a terminal, where Chinese characters take two each."""
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def count(params: Params) -> int:
     """How many numbers parameters have."""
     return sum(leaf.size for leaf in fst.tree.leaves(params))
+
+
+def check_batch(parser: argparse.ArgumentParser, batch_size: int, examples: int) -> None:
+    """End the program, and say why, where there are fewer training examples than a batch has."""
+    if batch_size > examples:
+        parser.error(
+            f"--batch-size must be at most {examples}, as many as the training examples are, "
+            f"got {batch_size}"
+        )
 
 
 def loaded(parser: argparse.ArgumentParser, load: Callable[..., Any], *arguments: Any) -> Any:

@@ -8,6 +8,8 @@ where it is published; one that cannot be read raises ValueError.
 from __future__ import annotations
 
 import gzip
+import math
+import zlib
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
@@ -73,15 +75,18 @@ def _idx_images(folder: Path, published: str) -> Split:
 
 def idx(path: Path) -> np.ndarray:
     """The array in a file of MNIST's format: dtype and rank, the sizes, the bytes."""
-    with gzip.open(path, "rb") as file:
-        text = file.read()
-    if text[:3] != b"\x00\x00\x08":
+    try:
+        with gzip.open(path, "rb") as file:
+            text = file.read()
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{path.name}: not a whole gzip file ({error})") from None
+    if len(text) < 4 or text[:3] != b"\x00\x00\x08":
         raise ValueError(f"{path.name}: not an idx file of bytes")
-    rank = text[3]
-    shape = np.frombuffer(text, ">i4", rank, 4)
-    if len(text) != 4 + 4 * rank + shape.prod(dtype=np.int64):
-        raise ValueError(f"{path.name}: must hold an array of shape {tuple(shape)}, is cut short")
-    return np.frombuffer(text, np.uint8, offset=4 + 4 * rank).reshape(shape)
+    start = 4 + 4 * text[3]
+    shape = tuple(int.from_bytes(text[n : n + 4], "big") for n in range(4, start, 4))
+    if len(text) != start + math.prod(shape):
+        raise ValueError(f"{path.name}: must hold an array of shape {shape}, has another length")
+    return np.frombuffer(text, np.uint8, offset=start).reshape(shape)
 
 
 def olivetti(folder: str | Path) -> Examples:
@@ -89,13 +94,23 @@ def olivetti(folder: str | Path) -> Examples:
 
     Raises: ModuleNotFoundError without SciPy, which reads the file.
     """
-    from scipy.io import loadmat
+    try:
+        from scipy.io import loadmat
+        from scipy.io.matlab import MatReadError
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError("SciPy, which reads the faces, is not installed") from None
 
     path = found(
         Path(folder) / "olivetti" / "olivettifaces.mat", "https://cs.nyu.edu/~roweis/data.html"
     )
+    try:
+        columns = loadmat(path)["faces"]
+    except (KeyError, MatReadError, TypeError, ValueError) as error:
+        raise ValueError(f"{path.name}: no MATLAB file with the faces ({error})") from None
+    if columns.shape != (4096, 400):
+        raise ValueError(f"{path.name}: faces must have shape (4096, 400), got {columns.shape}")
     # A column is a face, written down column by column.
-    faces = loadmat(path)["faces"].T.reshape(400, 64, 64).transpose(0, 2, 1)
+    faces = columns.T.reshape(400, 64, 64).transpose(0, 2, 1)
     images = faces[..., np.newaxis] / np.float32(255)
     return Examples(images, (np.arange(400) // 10).astype(np.int32))
 

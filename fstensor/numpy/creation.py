@@ -208,9 +208,12 @@ def _left_in_place(what: str, x: Array, device: DeviceLike) -> Array:
 
 
 def copy(a: ArrayLike, order: str | None = None) -> Array:
-    """`a` as an Array of its own."""
+    """`a` as an Array of its own, which stays when `a` is donated."""
     _check_order("copy", order)
-    return array(a)
+    result = asarray(a)
+    if not isinstance(result, ConcreteArray):
+        return result
+    return ConcreteArray(result._buffer.copy(), result.aval)
 
 
 @replayed

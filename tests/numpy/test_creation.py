@@ -228,6 +228,19 @@ def test_copy_astype_view():
     assert x.to_device("cpu").device == "cpu"
 
 
+@pytest.mark.parametrize("copy", [fnp.copy, lambda x: x.copy()])
+def test_copy_stays_when_the_array_is_donated(copy):
+    x = fnp.array([1.5, -2.5])
+    kept = copy(x)
+    fst.jit(lambda x: 2 * x, donate_argnums=0)(x)
+    assert x.is_deleted()
+    assert kept.tolist() == [1.5, -2.5]
+
+
+def test_copy_of_a_traced_array():
+    assert fst.grad(lambda x: fnp.copy(x) * x)(3.0).item() == 6
+
+
 def test_from_dlpack():
     x = np.arange(3.0)
     shared, copied = fnp.from_dlpack(x, copy=False), fnp.from_dlpack(x)
