@@ -9,7 +9,6 @@ here stands beside what is exact. All numbers have 64 bits.
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
@@ -86,15 +85,10 @@ class Found(NamedTuple):
 
 
 def main(argv: Sequence[str] | None = None) -> Found:
-    parser = argparse.ArgumentParser(
-        prog="python -m fstensor.examples.autodiff1d",
-        description=(__doc__ or "").partition("\n")[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = common.parser("autodiff1d", __doc__)
     parser.add_argument(
         "--orders", type=common.positive(int), default=6, help="how many derivatives to take"
     )
-    common.seeded(parser)
     options = parser.parse_args(argv)
     with fst.config.override(default_dtype_bits=64):
         found = compute(options.seed, options.orders)

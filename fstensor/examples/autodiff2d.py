@@ -10,7 +10,6 @@ All numbers have 64 bits.
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
@@ -148,16 +147,11 @@ class Found(NamedTuple):
 
 
 def main(argv: Sequence[str] | None = None) -> Found:
-    parser = argparse.ArgumentParser(
-        prog="python -m fstensor.examples.autodiff2d",
-        description=(__doc__ or "").partition("\n")[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = common.parser("autodiff2d", __doc__)
     parser.add_argument(
         "--steps", type=common.positive(int), default=20_000, help="of gradient descent"
     )
     parser.add_argument("--lr", type=common.positive(float), default=1e-3, help="of the same")
-    common.seeded(parser)
     options = parser.parse_args(argv)
     with fst.config.override(default_dtype_bits=64):
         return compute(options.seed, options.steps, options.lr)

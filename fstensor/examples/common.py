@@ -23,25 +23,30 @@ Loss: TypeAlias = Callable[[Params, State, Batch, fst.Array], tuple[fst.Array, S
 Evaluate: TypeAlias = Callable[[Params, State], Mapping[str, float]]
 
 
-def parser(name: str, about: str | None, *, epochs: int, batch_size: int, lr: float) -> Any:
-    """A parser of the options that all examples have; each adds those of its own."""
+def parser(
+    name: str,
+    about: str | None,
+    *,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+) -> argparse.ArgumentParser:
+    """A parser with --seed, and those options that have a default here; examples add their own."""
     made = argparse.ArgumentParser(
         prog=f"python -m fstensor.examples.{name}",
         description=(about or "").partition("\n")[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    made.add_argument("--epochs", type=positive(int), default=epochs, help="passes over the data")
-    made.add_argument(
-        "--batch-size", type=positive(int), default=batch_size, help="examples in a training step"
-    )
-    made.add_argument("--lr", type=positive(float), default=lr, help="learning rate")
-    seeded(made)
+
+    def add(option: str, kind: Callable[[str], Any], default: float | None, help: str) -> None:
+        if default is not None:
+            made.add_argument(option, type=kind, default=default, help=help)
+
+    add("--epochs", positive(int), epochs, "passes over the data")
+    add("--batch-size", positive(int), batch_size, "examples in a training step")
+    add("--lr", positive(float), lr, "learning rate")
+    add("--seed", seed, 0, "seed of all random numbers")
     return made
-
-
-def seeded(made: argparse.ArgumentParser) -> None:
-    """Add --seed, the one option that every example has."""
-    made.add_argument("--seed", type=seed, default=0, help="seed of all random numbers")
 
 
 def positive(kind: type) -> Callable[[str], Any]:

@@ -12,7 +12,6 @@ from explicit keys, so the same seed always gives the same numbers.
 import argparse
 import math
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ import numpy as np
 import fstensor as fst
 import fstensor.numpy as fnp
 from fstensor import lax, random
+from fstensor.examples.common import progress
 
 CLASSES = 10
 TRAIN_IMAGES = 1437  # of 1797; the other 360 are the test set
@@ -211,14 +211,6 @@ def fit(
             last=epoch + 1 == epochs,
         )
     return Fit(params, tuple(losses), tuple(seconds))
-
-
-def progress(line: str, last: bool) -> None:
-    """Print a line of progress; on a terminal it takes the place of the one before."""
-    if sys.stdout.isatty():
-        print(f"\r{line}", end="\n" if last else "", flush=True)
-    else:
-        print(line, flush=True)
 
 
 # The program
