@@ -1,4 +1,5 @@
 import atexit
+import gc
 import os
 import shutil
 import tempfile
@@ -15,6 +16,7 @@ if "FSTENSOR_CACHE_DIR" not in os.environ:
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import fstensor
+from tests.recorded import Answers, Recorded
 
 # Tests call one function with many signatures on purpose.
 fstensor.config.update("explain_retraces", False)
@@ -36,8 +38,22 @@ def _the_working_directory_stays():
 
 def pytest_addoption(parser):
     parser.addoption(
-        "--update-golden", action="store_true", help="write the texts in tests/golden anew"
+        "--update-golden",
+        action="store_true",
+        help="write the texts and JAX's answers in tests/golden anew",
     )
+
+
+def pytest_collection_finish(session):
+    # Tens of thousands of tests stay until the end: collectors of garbage need not look at them.
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish(session):
+    for answers in _answers.values():
+        if answers.has_changed:
+            answers.save()
 
 
 @pytest.fixture
@@ -52,3 +68,29 @@ def golden(request):
         assert text + "\n" == path.read_text()
 
     return check
+
+
+_answers: dict[Path, Answers] = {}
+
+
+@pytest.fixture
+def recorded(request):
+    """What JAX answers to the questions of a test; see `tests/recorded.py`."""
+    return _recorded(request, request.node.nodeid.partition("::")[2])
+
+
+@pytest.fixture(scope="module")
+def recorded_for_module(request):
+    """What JAX answers to the questions of all tests of a file."""
+    return _recorded(request, "")
+
+
+def _recorded(request, test):
+    update = request.config.getoption("--update-golden")
+    if update and "PYTEST_XDIST_WORKER" in os.environ:
+        pytest.fail("answers of JAX are written by one process: pytest -n 0 --update-golden")
+    tests = request.path.relative_to(GOLDEN.parent).with_suffix("")
+    path = GOLDEN / "recorded" / f"{'.'.join(tests.parts)}.npz"
+    if path not in _answers:
+        _answers[path] = Answers(path)
+    return Recorded(_answers[path], test, update)

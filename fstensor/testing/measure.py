@@ -100,12 +100,17 @@ def _value(example: Example, expected: list[np.ndarray], others: Mapping[str, An
         other = others.get(library.removesuffix("32"))
         if other is None:
             continue
-        with _width(library):
-            theirs = example.call(other, *example.arrays)
-            leaves = [np.asarray(x) for x in _leaves(_plain(theirs))]
+        leaves = other_value(library, other, example)
         # Defaults are 32 bits wide here, and 64 there.
         return _compare(expected, leaves, _rtol([*expected, *leaves]))
     return NOTHING
+
+
+def other_value(library: str, function: Callable[..., Any], example: Example) -> list[np.ndarray]:
+    """What the function of that library gives for the example: the arrays of its result."""
+    with _width(library):
+        theirs = example.call(function, *example.arrays)
+        return [np.asarray(x) for x in _leaves(_plain(theirs))]
 
 
 @contextlib.contextmanager

@@ -275,22 +275,28 @@ def in_jax(names, function):
     return np.asarray(composed(names, straight, jax, jnp)(X))
 
 
-def check(names, function):
-    # Compiling straight-line code, or computing it again, changes nothing, and takes JAX long.
-    expected = in_jax(tuple(n for n in names if n not in ("jit", "checkpoint")), function)
-    got = composed(names, FUNCTIONS[function][0], fst, fnp)(X)
-    assert_close(got, expected, derivative=True, factor=100)  # up to fourth derivatives of loops
+@pytest.fixture
+def check(recorded_for_module):
+    def against_jax(names, function):
+        # Compiling straight-line code, or computing it again, changes nothing.
+        asked = tuple(n for n in names if n not in ("jit", "checkpoint"))
+        about = f"{function} {'_'.join(asked)}"
+        expected = recorded_for_module(lambda: in_jax(asked, function), about)
+        got = composed(names, FUNCTIONS[function][0], fst, fnp)(X)
+        assert_close(got, expected, derivative=True, factor=100)  # fourth derivatives of loops
+
+    return against_jax
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 @pytest.mark.parametrize("name", TRANSFORMS)
-def test_single(name, function):
+def test_single(name, function, check):
     check((name,), function)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 @pytest.mark.parametrize("names", PAIRS, ids="_".join)
-def test_pair(names, function):
+def test_pair(names, function, check):
     check(names, function)
 
 

@@ -58,8 +58,8 @@ USES = {
 
 
 @pytest.mark.parametrize("use", USES)
-def test_like_jax(use):
-    check_like_jax(USES[use])
+def test_like_jax(use, recorded):
+    check_like_jax(recorded, USES[use])
 
 
 def test_reverse_mode_is_that_of_the_function():

@@ -49,11 +49,11 @@ USES = {
 
 @pytest.mark.parametrize("use", USES)
 @pytest.mark.parametrize("symmetric", [False, True])
-def test_like_jax(use, symmetric):
-    check_like_jax(lambda lib, xp: USES[use](lib, *solver(lib, xp, symmetric)))
+def test_like_jax(use, symmetric, recorded):
+    check_like_jax(recorded, lambda lib, xp: USES[use](lib, *solver(lib, xp, symmetric)))
 
 
-def test_aux():
+def test_aux(recorded):
     def program(lib, xp):
         def solve(a, b):
             told = {"n": xp.sum(b)}
@@ -71,7 +71,7 @@ def test_aux():
             lib.vmap(solve)(MATRICES, VECTORS),
         ]
 
-    check_like_jax(program)
+    check_like_jax(recorded, program)
 
 
 def test_trees():

@@ -41,8 +41,8 @@ USES = {
 
 
 @pytest.mark.parametrize("use", USES)
-def test_like_jax(use):
-    check_like_jax(lambda lib, xp: USES[use](lib, root_of(lib, xp)))
+def test_like_jax(use, recorded):
+    check_like_jax(recorded, lambda lib, xp: USES[use](lib, root_of(lib, xp)))
 
 
 def with_aux(a):

@@ -45,9 +45,10 @@ def test_jit_and_vmap(function, data):
 @parametrized([f for f in FUNCTIONS if f.differentiable])
 @settings("derivatives")
 @hypothesis.given(data=st.data(), seed=st.integers(0, 99))
-def test_derivatives(function, data, seed):
+def test_derivatives(recorded_for_module, function, data, seed):
     call = function.draw(function.drawer(data, smooth=True))
     hypothesis.assume(call.arrays)
     hypothesis.note(call)
     with fst.config.override(default_dtype_bits=64), jax.enable_x64(True):
-        checks.check_derivatives(function, call, np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        checks.check_derivatives(function, call, rng, recorded_for_module)

@@ -4,6 +4,8 @@ Indices mix integers of every kind, slices, None, Ellipsis, integer arrays and l
 single bools, for arrays up to rank 4 with axes of size 0 among them.
 """
 
+import hashlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -339,33 +341,42 @@ def cases_outside(draw):
 MODES = [None, "clip", "fill", "drop"]
 
 
+def text_of(x, index, *options):
+    """A short text that tells this case from others."""
+    parts = [(e.shape, e.tolist()) if isinstance(e, np.ndarray) else e for e in index]
+    return hashlib.sha256(repr((x.shape, parts, options)).encode()).hexdigest()[:16]
+
+
 @FEW
 @given(cases_outside(), st.sampled_from(MODES))
-def test_traced_index_outside_is_as_in_jax(case, mode):
+def test_traced_index_outside_is_as_in_jax(recorded_for_module, case, mode):
     x, index = case
     arrays, filled = opened(index)
+
+    def in_jax(what, f):
+        ask = lambda: f(jnp.asarray(x), *map(jnp.asarray, arrays))
+        return recorded_for_module.each(ask, f"{what} {text_of(x, index, mode)}")
 
     def read(x, *i):
         return x[filled(i)], x.at[filled(i)].get(mode=mode)
 
-    jaxs = read(jnp.asarray(x), *map(jnp.asarray, arrays))
-    for got, expected in zip(fst.jit(read)(x, *arrays), jaxs, strict=True):
-        check(got, np.asarray(expected))
+    for got, expected in zip(fst.jit(read)(x, *arrays), in_jax("read", read), strict=True):
+        check(got, expected)
 
     def write(x, *i):
         at = x.at[filled(i)]
         return [at.add(1.0, mode=mode), at.multiply(2.0, mode=mode), at.max(3.0, mode=mode),
                 at.set(9.0, mode=mode)]  # fmt: skip
 
-    expected = write(jnp.asarray(x), *map(jnp.asarray, arrays))
+    expected = in_jax("write", write)
     for run in (fst.jit(write), lambda x, *i: write(fnp.asarray(x), *map(fnp.asarray, i))):
         for g, e in zip(run(x, *arrays), expected, strict=True):
-            check(g, np.asarray(e))
+            check(g, e)
 
 
 @FEW
 @given(cases_outside())
-def test_gradients_outside(case):
+def test_gradients_outside(recorded_for_module, case):
     """Those of what was read. JAX promises nothing here, unless it is told to clip."""
     x, index = case
     arrays, filled = opened(index)
@@ -375,8 +386,9 @@ def test_gradients_outside(case):
 
     got = fst.jit(fst.grad(lambda x, *i: f(lambda x, i: x[filled(i)], x, *i)))(x, *arrays)
     jaxs = jax.grad(lambda x, *i: f(lambda x, i: x.at[filled(i)].get(mode="clip"), x, *i))
-    expected = jaxs(jnp.asarray(x), *map(jnp.asarray, arrays))
-    np.testing.assert_allclose(np.asarray(got), np.asarray(expected), rtol=1e-5)
+    ask = lambda: jaxs(jnp.asarray(x), *map(jnp.asarray, arrays))
+    expected = recorded_for_module(ask, f"gradient {text_of(x, index)}")
+    np.testing.assert_allclose(np.asarray(got), expected, rtol=1e-5)
 
 
 @SETTINGS

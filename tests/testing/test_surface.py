@@ -7,16 +7,38 @@ from fnmatch import fnmatchcase
 
 import pytest
 
-from fstensor.testing import signatures, surface, tiers
+from fstensor.config import config
+from fstensor.testing import measure, signatures, surface, tiers
 from fstensor.testing.examples import examples
 
 NAMES = tiers.names()
 PATHS = [name.path for name in NAMES]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_is_compiled():
+    """Whether a function is jit-able is a question to its tracing, which any executor answers.
+
+    That native code computes the same is what the tests of the functions and the compiler show.
+    """
+    with config.override(executor="numpy"):
+        yield
+
+
 @pytest.fixture(scope="module")
-def rows():
-    return {row.name.path: row for row in surface.rows(jax_values=True)}
+def rows(recorded_for_module):
+    """What is found out, with values of JAX from a file."""
+    ask, paths = measure.other_value, {id(e): path for path, e in examples().items()}
+
+    def other_value(library, function, example):
+        if not library.startswith("jax"):
+            return ask(library, function, example)
+        about = f"{library} {paths[id(example)]}"
+        return recorded_for_module.each(lambda: ask(library, function, example), about)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measure, "other_value", other_value)
+        return {row.name.path: row for row in surface.rows(jax_values=True)}
 
 
 def is_there(name):

@@ -86,8 +86,8 @@ def doubling(lib, xp):
 
 
 @pytest.mark.parametrize("use", USES)
-def test_like_jax(use):
-    check_like_jax(USES[use])
+def test_like_jax(use, recorded):
+    check_like_jax(recorded, USES[use])
 
 
 def test_second_derivatives_in_scan():
@@ -117,13 +117,13 @@ def test_rules_are_traced_only_for_derivatives():
     assert fst.grad(g)(3.0) == 1.0
 
 
-def test_defjvps():
+def test_defjvps(recorded):
     def program(lib, xp):
         f = lib.custom_jvp(lambda x, y, z: xp.sin(x) * y + z)
         f.defjvps(lambda t, out, x, y, z: t * y * out, None, lambda t, out, x, y, z: 2 * t)
         return lib.grad(f, (0, 1, 2))(1.0, 2.0, 3.0), lib.vmap(lib.grad(f))(X, X, X)
 
-    check_like_jax(program)
+    check_like_jax(recorded, program)
     f = fst.custom_jvp(lambda x, y: x * y)
     f.defjvps(None)
     with pytest.raises(OptionError, match=r"needs a rule for each argument of .*, got 1 for 2"):
@@ -132,7 +132,7 @@ def test_defjvps():
         fst.custom_jvp(lambda x, y: x, nondiff_argnums=(0,)).defjvps(None)
 
 
-def test_trees_and_keywords():
+def test_trees_and_keywords(recorded):
     def program(lib, xp):
         @lib.custom_jvp
         def f(p, scale=2.0):
@@ -147,19 +147,19 @@ def test_trees_and_keywords():
         p = {"a": 2.0, "b": 3.0}
         return f(p), lib.grad(g)(p), lib.jit(lib.grad(g))(p)
 
-    check_like_jax(program)
+    check_like_jax(recorded, program)
 
 
-def test_python_may_branch_on_values_under_grad():
+def test_python_may_branch_on_values_under_grad(recorded):
     def program(lib, xp):
         f = lib.custom_jvp(lambda x: xp.sin(x) if x > 0 else x)
         f.defjvps(lambda t, out, x: 2 * t * x if x > 0 else t)
         return [lib.grad(f)(1.0), lib.grad(f)(-1.0), lib.grad(lib.grad(f))(1.0)]
 
-    check_like_jax(program)
+    check_like_jax(recorded, program)
 
 
-def test_nondiff_arguments():
+def test_nondiff_arguments(recorded):
     def program(lib, xp):
         @functools.partial(lib.custom_jvp, nondiff_argnums=(0,), nondiff_argnames=("k",))
         def apply(fn, x, k=2):
@@ -180,10 +180,10 @@ def test_nondiff_arguments():
             lib.jit(lib.grad(lambda x, k: apply(xp.sin, x, k)))(1.0, 3.0),
         ]
 
-    check_like_jax(program)
+    check_like_jax(recorded, program)
 
 
-def test_rules_may_form_a_series():
+def test_rules_may_form_a_series(recorded):
     # Each derivative calls the function with another order, from inside of a closure.
     def bessel_like(lib, xp, c):
         @functools.partial(lib.custom_jvp, nondiff_argnums=(0,))
@@ -197,7 +197,7 @@ def test_rules_may_form_a_series():
         g = lib.jit(lambda x: bessel_like(lib, xp, 2.0)(3, x))
         return lib.grad(g)(1.5), lib.grad(lib.grad(g))(1.5), lib.vmap(lib.grad(g))(X)
 
-    check_like_jax(program)
+    check_like_jax(recorded, program)
 
 
 def closing(c, x):

@@ -84,8 +84,8 @@ USES = {
 
 
 @pytest.mark.parametrize("use", USES)
-def test_like_jax(use):
-    check_like_jax(USES[use])
+def test_like_jax(use, recorded):
+    check_like_jax(recorded, USES[use])
 
 
 def test_one_equation_in_the_jaxpr():
@@ -288,7 +288,7 @@ def test_a_missing_rule():
 # custom_gradient, closure_convert
 
 
-def test_custom_gradient():
+def test_custom_gradient(recorded):
     def program(lib, xp):
         @lib.custom_gradient
         def f(x):
@@ -308,12 +308,12 @@ def test_custom_gradient():
             lib.grad(g, (0, 1))(3.0, 4.0),
         ]
 
-    check_like_jax(program)
+    check_like_jax(recorded, program)
     with pytest.raises(ArgumentError, match=r"custom_gradient: .* pair \(result, pullback\)"):
         fst.custom_gradient(lambda x: x)(1.0)
 
 
-def test_closure_convert():
+def test_closure_convert(recorded):
     def program(lib, xp):
         @functools.partial(lib.custom_vjp, nondiff_argnums=(0,))
         def apply(fn, x, *values):
@@ -337,7 +337,7 @@ def test_closure_convert():
             lib.grad(lambda x: lib.vmap(f)(x, x).sum())(X),
         ]
 
-    check_like_jax(program)
+    check_like_jax(recorded, program)
     converted, values = fst.closure_convert(lambda x: x, 1.0)
     assert values == []
     with pytest.raises(TreeError, match=r"closure_convert: .* structure of example_args"):
