@@ -116,9 +116,9 @@ class Primitive(ABC):
     @property
     def fields(self) -> dict[str, Any]:
         """What the primitive is made of, by name."""
-        if not dataclasses.is_dataclass(self):
-            return {}
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        this: Any = self  # which is a dataclass if it has fields
+        found = dataclasses.fields(this) if dataclasses.is_dataclass(this) else ()
+        return {f.name: getattr(self, f.name) for f in found}
 
     @property
     def params(self) -> dict[str, Any]:
@@ -305,8 +305,8 @@ def finished(cls: type[P]) -> type[P]:
     """
     with _finishing:
         if cls in _unfinished:
-            dataclasses.dataclass(init=False, repr=False, eq=False)(cls)
-            fields = dataclasses.fields(cls)
+            made: Any = dataclasses.dataclass(init=False, repr=False, eq=False)(cls)
+            fields = dataclasses.fields(made)
             defaults = {f"default_{f.name}": f.default for f in fields}
             has_default = [f.default is not dataclasses.MISSING for f in fields]
             taken = [
