@@ -22,7 +22,7 @@ BENCHMARKS: dict[str, tuple[Callable[[Sequence[str]], Report], list[str], list[s
     "train": (
         train.main,
         ["--steps-only", "--batch", "128", "32", "512"],
-        ["--rounds", "3", "--batch", "128"],
+        ["--rounds", "2"],
     ),
     "compile": (first.main, ["--against", "jax,torch,torch_compile"], ["--rounds", "1"]),
     "dispatch": (dispatch.main, ["--against", "jax,numpy,torch"], ["--rounds", "3"]),
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         prog="python -m benchmarks", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument("--only", nargs="+", choices=list(BENCHMARKS), default=list(BENCHMARKS))
-    parser.add_argument("--quick", action="store_true", help="fewer turns, batches of 128 alone")
+    parser.add_argument("--quick", action="store_true", help="fewer turns")
     parser.add_argument("--python", action="append", default=[], metavar="PEER=PATH")
     parser.add_argument("--threads", metavar="N", help="cores for each contender")
     parser.add_argument("--write", metavar="FILE", default=str(RESULTS))
