@@ -129,7 +129,8 @@ def generate(
     Raises: ArgumentError without a key, OptionError for numbers out of range, ShapeError and
         DtypeError for another prompt, and what the model raises, as for too many positions.
     """
-    tokens, how = _checked("generate", prompt, steps, key, temperature, top_k, top_p, end)
+    tokens = checked_tokens("generate", "prompt", prompt, steps)
+    how = choices("generate", key, temperature, top_k, top_p, end)
     found: Array = _generate(model, params, tokens, how, steps=steps, top_k=top_k)
     return found
 
@@ -151,32 +152,24 @@ def stream(
     One program is compiled for the prompt, and one for all further steps. Arguments and errors: as
     in `generate`. Yields arrays (batch,), or () for a prompt without batch.
     """
-    tokens, how = _checked("stream", prompt, steps, key, temperature, top_k, top_p, end)
+    tokens = checked_tokens("stream", "prompt", prompt, steps)
+    how = choices("stream", key, temperature, top_k, top_p, end)
     return _streamed(model, params, tokens, how, steps, top_k)
 
 
-def _checked(
-    what: str,
-    prompt: ArrayLike,
-    steps: int,
-    key: ArrayLike | None,
-    temperature: ArrayLike,
-    top_k: int | None,
-    top_p: ArrayLike | None,
-    end: int | None,
-) -> tuple[Array, dict[str, Any]]:
-    """The prompt, and how to choose tokens: a tree, whose None says what is not done."""
-    tokens = fnp.asarray(prompt)
-    if tokens.ndim not in (1, 2) or not tokens.shape[-1]:
+def checked_tokens(what: str, name: str, tokens: ArrayLike, steps: int) -> Array:
+    """Tokens that are given. Raises: for other shapes and dtypes, and for less than one step."""
+    found = fnp.asarray(tokens)
+    if found.ndim not in (1, 2) or not found.shape[-1]:
         raise ShapeError(
-            f"{what}: the prompt must be (batch, time) or (time,), of one token or more, got "
-            f"{tokens.aval}"
+            f"{what}: the {name} must be (batch, time) or (time,), of one token or more, got "
+            f"{found.aval}"
         )
-    if not dtypes.is_integer(tokens.dtype):
-        raise DtypeError(f"{what}: the prompt must be integers, got {tokens.aval}")
+    if not dtypes.is_integer(found.dtype):
+        raise DtypeError(f"{what}: the {name} must be integers, got {found.aval}")
     if steps < 1:
         raise OptionError(f"{what}: there must be one step or more, got {steps}")
-    return tokens, choices(what, key, temperature, top_k, top_p, end)
+    return found
 
 
 def wide(x: Array) -> dtypes.Dtype:

@@ -18,10 +18,10 @@ import math
 from functools import partial
 from typing import Any, TypeAlias, final
 
-from fstensor import dtypes, lax, tree
+from fstensor import lax, tree
 from fstensor import numpy as fnp
 from fstensor.array import Array, ArrayLike
-from fstensor.errors import ArgumentError, DtypeError, OptionError, ShapeError
+from fstensor.errors import ArgumentError, OptionError
 from fstensor.nn import initializers
 from fstensor.nn.activations import log_softmax, relu
 from fstensor.nn.dropouts import check_rate
@@ -40,6 +40,7 @@ from fstensor.nn.layers.transformer import (
 from fstensor.nn.models.generate import (
     Step,
     check_token,
+    checked_tokens,
     choice,
     choices,
     decoded,
@@ -202,7 +203,7 @@ def translate(
     key, temperature, top_k, top_p, end: as in `generate`.
     Shapes: source (batch, time) or (time,) -> (batch, steps) or (steps,). Raises: as `generate`.
     """
-    tokens = _checked("translate", source, steps)
+    tokens = checked_tokens("translate", "source", source, steps)
     check_token("translate", "start", start)
     how = choices("translate", key, temperature, top_k, top_p, end)
     found: Array = _translate(model, params, tokens, start, how, steps=steps, top_k=top_k)
@@ -229,7 +230,7 @@ def beam_search(
     Shapes: source (batch, time) or (time,) -> (..., beams, steps) and (..., beams).
     Raises: OptionError for less than one beam or step, ShapeError and DtypeError for other sources.
     """
-    tokens = _checked("beam_search", source, steps)
+    tokens = checked_tokens("beam_search", "source", source, steps)
     check_token("beam_search", "start", start)
     check_token("beam_search", "end", end)
     if beams < 1:
@@ -237,20 +238,6 @@ def beam_search(
     given = tokens[None] if tokens.ndim == 1 else tokens
     found, scores = _beams(model, params, given, start, end, alpha, steps=steps, beams=beams)
     return (found[0], scores[0]) if tokens.ndim == 1 else (found, scores)
-
-
-def _checked(what: str, source: ArrayLike, steps: int) -> Array:
-    tokens = fnp.asarray(source)
-    if tokens.ndim not in (1, 2) or not tokens.shape[-1]:
-        raise ShapeError(
-            f"{what}: the source must be (batch, time) or (time,), of one token or more, got "
-            f"{tokens.aval}"
-        )
-    if not dtypes.is_integer(tokens.dtype):
-        raise DtypeError(f"{what}: the source must be integers, got {tokens.aval}")
-    if steps < 1:
-        raise OptionError(f"{what}: there must be one step or more, got {steps}")
-    return tokens
 
 
 def _begun(
