@@ -269,6 +269,7 @@ def primitive(name: str) -> Callable[[type[P]], type[P]]:
             cls.__eq__ = object.__eq__  # type: ignore[method-assign]
             cls.__hash__ = object.__hash__  # type: ignore[method-assign]
             cls.__new__ = staticmethod(functools.cache(object.__new__))  # type: ignore[assignment]
+        # Frozen, also where no dataclass is made; the marks are as above.
         cls.__setattr__ = _refuse  # type: ignore[assignment]
         cls.__delattr__ = _refuse  # type: ignore[assignment]
         cls.name = name
@@ -293,6 +294,7 @@ def _finish_later(cls: type[Primitive]) -> None:
         finished(cls)
         self.__init__(*args, **params)  # type: ignore[misc]  # by now another one
 
+    # Its parameters are those of any primitive, so its type is none that the checker expects.
     cls.__init__ = first  # type: ignore[method-assign,assignment]
     _unfinished.add(cls)
 

@@ -132,7 +132,7 @@ def train(
             least, best = entropy, fst.tree.map(fnp.copy, params)
         return {"development loss": entropy, "accuracy": score(found, labels).accuracy}
 
-    steps = options.epochs * (len(data.train.labels) // options.batch_size)
+    steps = common.steps(options, len(data.train.labels))
     rate = common.warmed_up(options.lr, steps)
     common.fit(
         loss,

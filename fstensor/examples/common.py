@@ -220,6 +220,12 @@ def count(params: Params) -> int:
     return sum(leaf.size for leaf in fst.tree.leaves(params))
 
 
+def steps(options: argparse.Namespace, examples: int) -> int:
+    """How many steps a training has, of all epochs together."""
+    count: int = options.epochs * (examples // options.batch_size)
+    return count
+
+
 def check_batch(parser: argparse.ArgumentParser, batch_size: int, examples: int) -> None:
     """End the program, and say why, where there are fewer training examples than a batch has."""
     if batch_size > examples:

@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> common.Fit:
     source = (datasets.fashion_mnist, options.data) if options.data else (datasets.digits,)
     data = common.loaded(parser, *source)
     common.check_batch(parser, options.batch_size, len(data.train.labels))
-    steps = options.epochs * (len(data.train.labels) // options.batch_size)
+    steps = common.steps(options, len(data.train.labels))
     fit = classify.fit_classifier(
         network(options.blocks),
         data,

@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, common.Fit]:
     found = {}
     for name in options.model:
         # The learning rate falls to 0 along half a cosine.
-        steps = options.epochs * (len(data.train.labels) // options.batch_size)
+        steps = common.steps(options, len(data.train.labels))
         found[name] = classify.fit_classifier(
             MODELS[name](),
             data,

@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, common.Fit]:
         parser.error("--data DIR is needed: DIR/olivetti has olivettifaces.mat, which SciPy reads")
     data = split(common.loaded(parser, datasets.olivetti, options.data))
     common.check_batch(parser, options.batch_size, len(data.train.labels))
-    steps = options.epochs * (len(data.train.labels) // options.batch_size)
+    steps = common.steps(options, len(data.train.labels))
     fits = {}
     for name, mlp in NETWORKS.items():
         fits[name] = classify.fit_classifier(

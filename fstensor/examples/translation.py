@@ -153,7 +153,7 @@ def learn(pairs: Sequence[Pair], options: argparse.Namespace) -> Translator:
         logits = model(params, batch.source, before, key=key, train=True)
         return nn.cross_entropy(logits, after, ignore_index=PADDING), state
 
-    steps = options.epochs * (len(pairs) // options.batch_size)
+    steps = common.steps(options, len(pairs))
     rate = common.warmed_up(options.lr, steps)
     init_key, fit_key = random.split(random.key(options.seed))
     params, state = model.init(init_key, data.source, data.target)

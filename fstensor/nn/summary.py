@@ -339,7 +339,8 @@ def _joined(*names: str) -> str:
 
 
 def _field_of(layer: Layer, inner: Layer) -> str:
-    names = [f.name for f in dataclasses.fields(layer)]  # type: ignore[arg-type]
+    made: Any = layer  # every subclass is a dataclass
+    names = [f.name for f in dataclasses.fields(made)]
     return next((n for n in names if getattr(layer, n) is inner), type(inner).__name__)
 
 

@@ -264,8 +264,8 @@ def from_dlpack(x: Any, /, *, device: DeviceLike = None, copy: bool | None = Non
 
 def _shape(what: str, shape: Shape) -> tuple[int, ...]:
     try:
-        sizes = tuple(map(operator.index, shape)) if isinstance(shape, Sequence) else None
-        sizes = (operator.index(shape),) if sizes is None else sizes  # type: ignore[arg-type]
+        one_size: Any = shape  # if it is no sequence, or else an error
+        sizes = tuple(map(operator.index, shape if isinstance(shape, Sequence) else [one_size]))
     except TypeError:
         raise ArgumentError(f"{what}: shape must be made of integers, got {shape!r}") from None
     if builtins.any(n < 0 for n in sizes):

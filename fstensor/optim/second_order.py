@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -14,7 +15,6 @@ from fstensor.optim.base import (
     GradientTransformationExtraArgs,
     Hyperparam,
     Params,
-    Rule,
     State,
     transformation,
 )
@@ -80,13 +80,10 @@ def lbfgs(
     if memory_size < 1:
         raise OptionError(f"lbfgs: memory_size must be at least 1, got {memory_size}")
 
-    def made(rule: Rule) -> Any:
-        def slots(params: Params) -> LbfgsSlots:
-            return _first_slots(params, memory_size)
-
+    def made(value: Any, value_and_grad: ValueAndGrad | None) -> Any:
         return transformation(
-            rule,
-            slots,
+            functools.partial(_moved, value, value_and_grad),
+            lambda params: _first_slots(params, memory_size),
             needs_params="lbfgs",
             learning_rate=learning_rate,
             max_evaluations=max_evaluations,
@@ -108,58 +105,56 @@ def lbfgs(
                 "or pass line_search=None to lbfgs"
             )
 
-        def rule(
-            grads: Params,
-            slots: LbfgsSlots,
-            params: Params,
-            *,
-            hyper: Mapping[str, Array],
-            step: Array,
-        ) -> tuple[Params, LbfgsSlots]:
-            start, unravel = ravel_pytree(params)
-            x, g = _wide(start), _wide(ravel_pytree(grads)[0])
-            slots = _learned(slots, g)
-            d = _direction(slots, g)
-            rate = fnp.where(step == 1, fnp.minimum(1, 1 / fnp.sum(fnp.abs(g))), 1)
-            first = (rate * hyper["learning_rate"]).astype(x.dtype)
-            here = Point(fnp.zeros_like(first), _number(value, x), g, fnp.sum(g * d))
-            steep = fnp.max(fnp.abs(g), initial=0) > hyper["tolerance_grad"]
-            goes = steep & (here.slope <= -hyper["tolerance_change"])
-            if line_search is None:
-                there = Point(first, fnp.full_like(first, fnp.inf), fnp.zeros_like(g), here.slope)
-            else:
-                assert value_and_grad is not None
+        searched = None if line_search is None else value_and_grad
+        return made(value, searched).update(grads, state, params)
 
-                def along(t: Array) -> Point:
-                    new, slope = value_and_grad(unravel((x + t * d).astype(start.dtype)))
-                    of_new = _wide(ravel_pytree(slope)[0])
-                    return Point(t, _number(new, x), of_new, fnp.sum(of_new * d))
-
-                longest = fnp.maximum(fnp.max(fnp.abs(d), initial=0), 1e-30)
-                width = hyper["tolerance_change"] / longest
-                there = lax.cond(
-                    goes,
-                    lambda: strong_wolfe(
-                        along,
-                        here,
-                        first,
-                        max_evaluations=hyper["max_evaluations"],
-                        least_width=width,
-                    ),
-                    lambda: here,
-                )
-            move = fnp.where(goes, there.step * d, 0)
-            after = slots._replace(grad=g, move=move, next_value=there.value, next_grad=there.grad)
-            return unravel(move.astype(start.dtype)), after
-
-        updates, after = made(rule).update(grads, state, params)
-        return updates, after
-
-    return GradientTransformationExtraArgs(made(_unused).init, update)
+    return GradientTransformationExtraArgs(made(None, None).init, update)
 
 
-def _unused(grads: Params, slots: Any, params: Params, **options: Any) -> tuple[Params, Any]:
-    raise NotImplementedError("each update has a rule of its own")
+def _moved(
+    value: Any,
+    value_and_grad: ValueAndGrad | None,
+    grads: Params,
+    slots: LbfgsSlots,
+    params: Params,
+    *,
+    hyper: Mapping[str, Array],
+    step: Array,
+) -> tuple[Params, LbfgsSlots]:
+    """The rule of `lbfgs`. value_and_grad: for the search; without it, the first step is taken."""
+    start, unravel = ravel_pytree(params)
+    x, g = _wide(start), _wide(ravel_pytree(grads)[0])
+    slots = _learned(slots, g)
+    d = _direction(slots, g)
+    rate = fnp.where(step == 1, fnp.minimum(1, 1 / fnp.sum(fnp.abs(g))), 1)
+    first = (rate * hyper["learning_rate"]).astype(x.dtype)
+    here = Point(fnp.zeros_like(first), _number(value, x), g, fnp.sum(g * d))
+    steep = fnp.max(fnp.abs(g), initial=0) > hyper["tolerance_grad"]
+    goes = steep & (here.slope <= -hyper["tolerance_change"])
+    if value_and_grad is None:
+        there = Point(first, fnp.full_like(first, fnp.inf), fnp.zeros_like(g), here.slope)
+    else:
+
+        def along(t: Array) -> Point:
+            new, slope = value_and_grad(unravel((x + t * d).astype(start.dtype)))
+            of_new = _wide(ravel_pytree(slope)[0])
+            return Point(t, _number(new, x), of_new, fnp.sum(of_new * d))
+
+        longest = fnp.maximum(fnp.max(fnp.abs(d), initial=0), 1e-30)
+        there = lax.cond(
+            goes,
+            lambda: strong_wolfe(
+                along,
+                here,
+                first,
+                max_evaluations=hyper["max_evaluations"],
+                least_width=hyper["tolerance_change"] / longest,
+            ),
+            lambda: here,
+        )
+    move = fnp.where(goes, there.step * d, 0)
+    after = slots._replace(grad=g, move=move, next_value=there.value, next_grad=there.grad)
+    return unravel(move.astype(start.dtype)), after
 
 
 def value_and_grad_from_state(
