@@ -113,4 +113,5 @@ def test_kernels_for_memory_of_other_dtypes_are_others(half):
     y = (x + 1).astype(half)
     with fst.config.override(executor="llvm"):
         for got, expected in zip(fst.jit(f)(x, y), f(x, y), strict=True):
+            # The product between is rounded to 8 bits; memory of another dtype gave other numbers.
             np.testing.assert_allclose(got, expected, rtol=1e-2)

@@ -102,7 +102,7 @@ def assert_layer_as_pytorch(family, name, layer, x):
 
     slope, y = fst.jit(fst.grad(loss, has_aux=True))(x)
     np.testing.assert_allclose(y, wanted["y"], rtol=1e-10, atol=1e-10)
-    np.testing.assert_allclose(slope, wanted["grad_x"], rtol=1e-10, atol=1e-9)
+    np.testing.assert_allclose(slope, wanted["grad_x"], rtol=1e-10, atol=1e-10)
 
 
 def assert_same_in_front(family, name):
