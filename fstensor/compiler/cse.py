@@ -25,7 +25,8 @@ def share_equal(closed: ClosedJaxpr) -> ClosedJaxpr:
         primitive = eqn.primitive
         invars = [read(a) for a in eqn.invars]
         if not primitive.effectful and not primitive.stays_apart:
-            key = (primitive, *[a.key if isinstance(a, Literal) else a for a in invars])
+            operands = [a.key if isinstance(a, Literal) else a for a in invars]
+            key = primitive, frozenset(operands) if primitive.commutes else tuple(operands)
             found = first.setdefault(key, eqn.outvars)
             if found is not eqn.outvars:
                 replaced.update(zip(eqn.outvars, found, strict=True))

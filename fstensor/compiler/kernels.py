@@ -12,6 +12,7 @@ the maximum, the sum of exponentials, the quotients.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -184,12 +185,16 @@ class Kernel:
             elif i.detail is not None:
                 detail = f" {i.detail}"
             stage = f"  ; stage {i.stage}" if i.stage else ""
-            lines.append(f"  %{k}:{i.dtype} = {i.op}{detail}{' ' + args if args else ''}{stage}")
+            lines.append(
+                f"  %{k}:{_text(i.dtype)} = {i.op}{detail}{' ' + args if args else ''}{stage}"
+            )
         for s in self.stores:
             along = f" {s.by} along i{s.along}" if s.by else ""
             lines.append(f"  b{s.access.buffer}[{s.access.place}] ={along} %{s.value}")
         return "\n".join(lines)
 
+
+_text = functools.cache(str)  # of dtypes, for which NumPy takes long
 
 # What operations cost, in those that machines do at once.
 COSTS = {
@@ -381,6 +386,15 @@ def grouped(kernel: Kernel, groups: Sequence[Sequence[int]], n_outer: int) -> Ke
     def moved(place: Affine) -> Affine:
         return Affine(place.constant, tuple([place.strides[g[-1]] if g else 0 for g in groups]))
 
+    known: dict[int, int] = {}
+
+    def moved_axes(axes: int) -> int:
+        found = known.get(axes)
+        if found is None:
+            bits = [1 << k for k, g in enumerate(groups) if any(axes >> a & 1 for a in g)]
+            found = known[axes] = sum(bits)
+        return found
+
     sizes = [math.prod([kernel.sizes[a] for a in g]) for g in groups]
     result = Kernel(tuple(sizes[:n_outer]), tuple(sizes[n_outer:]), list(kernel.buffers))
     for i in kernel.instructions:
@@ -389,7 +403,7 @@ def grouped(kernel: Kernel, groups: Sequence[Sequence[int]], n_outer: int) -> Ke
             detail = Access(detail.buffer, moved(detail.place))
         elif i.op == "index":
             detail = moved(detail)
-        axes = sum(1 << k for k, g in enumerate(groups) if any(i.axes >> a & 1 for a in g))
+        axes = moved_axes(i.axes)
         result.instructions.append(Instruction(i.op, i.dtype, i.args, detail, axes, i.stage))
     for s in kernel.stores:
         access = Access(s.access.buffer, moved(s.access.place))

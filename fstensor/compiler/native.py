@@ -28,9 +28,8 @@ from fstensor.core.primitive import Primitive
 if TYPE_CHECKING:
     from fstensor.compiler.pipeline import Pipeline
 
-# Modules of more characters than this are compiled in parts, each of as many, but by few threads.
-_LEAST_TEXT = 60_000
-_MOST_PARTS = 4
+# More threads than this that compile have little to do beside one that writes.
+_MOST_COMPILING = 4
 
 
 @final
@@ -146,9 +145,7 @@ class Native:
     @functools.cached_property
     def pipeline(self) -> Pipeline:
         """The stages on the way. Where the code was found on disk, they are gone through now."""
-        from fstensor.compiler.pipeline import Pipeline  # takes time that most calls do not need
-
-        return Pipeline(self.source, self._donated)
+        return _pipeline(self.source, self._donated)
 
     @functools.cached_property
     def _key(self) -> str | None:
@@ -170,14 +167,24 @@ class Native:
         return assembled, engine.load_object(code, assembled.functions)
 
     def _made(self) -> tuple[Assembled, engine.Compiled | None]:
-        assembled = self.pipeline.assembled
-        if not assembled.functions:
-            return assembled, None
-        provide_barrier()
-        header = recipe.written(self.source, assembled) if self._key else None
-        count = min(size_of_team(), len(self.pipeline.llvm) // _LEAST_TEXT, _MOST_PARTS)
-        parts = self.pipeline.module.parts(count) if count > 1 else ()
-        code = engine.compile_module(self.pipeline.llvm, kept=header is None, parts=parts)
+        threads = 1 if engine.verifying() else min(size_of_team(), _MOST_COMPILING)
+        with engine.in_parts(threads) as parts:
+            if "pipeline" not in self.__dict__:
+                self.pipeline = _pipeline(self.source, self._donated, parts.add)
+            assembled, text = self.pipeline.assembled, self.pipeline.llvm
+            if not assembled.functions:
+                return assembled, None
+            provide_barrier()
+            header = recipe.written(self.source, assembled) if self._key else None
+            code = engine.compile_module(text, kept=header is None, parts=parts)
         if self._key and header is not None:
             engine.keep(self._key, header + code.object_code)
         return assembled, code
+
+
+def _pipeline(
+    source: ClosedJaxpr, donated: Sequence[int], send: Callable[[str], None] | None = None
+) -> Pipeline:
+    from fstensor.compiler.pipeline import Pipeline  # takes time that most calls do not need
+
+    return Pipeline(source, donated, send)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import final
 
 from fstensor.compiler.barriers import drop_barriers, free_numbers
@@ -26,13 +26,19 @@ from fstensor.core.jaxpr import ClosedJaxpr, Var
 class Pipeline:
     """The stages of a simplified program.
 
-    donated: which of its inputs the caller may give up.
+    donated: which of its inputs the caller may give up. send: takes parts of the module while it is
+    written; see `Module`.
     source: the program, its loops and choices nested. steps: what fusion made of it. parts: the
     steps in segments. module, llvm: the module and its text. assembled: how its functions are
     called.
     """
 
-    def __init__(self, program: ClosedJaxpr, donated: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        program: ClosedJaxpr,
+        donated: Sequence[int] = (),
+        send: Callable[[str], None] | None = None,
+    ) -> None:
         source = self.source = nest(free_numbers(program))
         self.steps, same = drop_barriers(fuse(source))
         outputs = [same.get(a, a) if isinstance(a, Var) else a for a in source.jaxpr.outvars]
@@ -43,7 +49,7 @@ class Pipeline:
         given = [source.jaxpr.invars[i] for i in donated]
         allow_donations(self.parts, given, {a for a in outputs if isinstance(a, Var)})
         self.schedules: list[Schedule] = []
-        self.module = module = Module()
+        self.module = module = Module(send)
         own = set(program.jaxpr.constvars)
         pairs = zip(source.jaxpr.constvars, source.consts, strict=True)
         self.assembled = Assembled([], outputs, {v: c for v, c in pairs if v not in own})
@@ -52,6 +58,8 @@ class Pipeline:
                 self.assembled.parts.append(part.eqn)
             else:
                 self.assembled.parts.append(self._written(module, part))
+        if send is not None:
+            module.send_rest()
         self.llvm: str = str(module)
 
     def _written(self, module: Module, segment: Segment) -> Call:

@@ -57,8 +57,11 @@ class Schedule:
         return self.kernel.outer[0] if self.kernel.outer else 1
 
 
-def scheduled(kernel: Kernel, vector_bytes: int) -> Schedule:
-    """The schedule of a kernel for vectors of a size."""
+def scheduled(kernel: Kernel, vector_bytes: int, is_minor: bool = False) -> Schedule:
+    """The schedule of a kernel for vectors of a size.
+
+    is_minor: that it is compiled soon matters more than that it runs fast.
+    """
     n_outer, sizes = len(kernel.outer), kernel.sizes
     outer = [a for a in range(n_outer) if sizes[a] != 1]
     inner = [a for a in range(n_outer, len(sizes)) if sizes[a] != 1]
@@ -81,7 +84,7 @@ def scheduled(kernel: Kernel, vector_bytes: int) -> Schedule:
     if kernel.sizes[at] <= lanes // 2:
         lanes = 1 << max(0, kernel.sizes[at] - 1).bit_length()
     rounds = math.ceil(kernel.sizes[at] / lanes)
-    unroll = min(_unroll(kernel), 1 << (rounds.bit_length() - 1))
+    unroll = 1 if is_minor else min(_unroll(kernel), 1 << (rounds.bit_length() - 1))
     found = Schedule(kernel, at, lanes, unroll, *_streamed(kernel, at, lanes, vector_bytes))
     kept = kept_values(kernel, at, found.kept_elements) if kernel.inner else {}
     return replace(found, kept=kept)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, final
@@ -19,6 +20,7 @@ class Affine:
     strides: tuple[int, ...] = ()
 
     @staticmethod
+    @functools.cache
     def axis(a: int, rank: int) -> Affine:
         """The variable of one of `rank` loop axes."""
         return Affine(0, tuple([int(i == a) for i in range(rank)]))

@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import inspect
 import threading
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
 
@@ -79,11 +79,14 @@ class MappedAxis:
 Value = Any
 
 
-class Primitive(ABC):
+class Primitive:
     """One operation with all of its rules.
 
     `multiple_results` tells whether `abstract`, `impl`, `jvp` and `batch` give one output or a
     sequence of them. `axis_names` are the mapped axes that the operation communicates over.
+
+    Classes that lack one of the abstract methods have no instances, as with `abc.ABC`; but its
+    metaclass would make `isinstance` slow, which the compiler asks for thousands of times.
     """
 
     name: ClassVar[str]
@@ -93,8 +96,14 @@ class Primitive(ABC):
     elementwise_ufunc: ClassVar[str] = ""
     # Whether results never share the memory of operands, as those of an `elementwise_ufunc`.
     result_is_apart: ClassVar[bool] = False
+    # Whether two operands may change places without changing a bit of the result.
+    commutes: ClassVar[bool] = False
     # Whether two equal applications are kept as two, where the compiler could share one.
     stays_apart: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        _mark_abstract(cls)
 
     @property
     def axis_names(self) -> tuple[Any, ...]:
@@ -249,6 +258,18 @@ class Primitive(ABC):
             f"write {type(self).__name__}.{rule} in {type(self).__module__}"
         )
 
+
+def _mark_abstract(cls: Any) -> None:
+    """Say which methods of a class are abstract: Python makes no instance while there are some."""
+    inherited = [n for base in cls.__bases__ for n in getattr(base, "__abstractmethods__", ())]
+    cls.__abstractmethods__ = frozenset(
+        n
+        for n in (*vars(cls), *inherited)
+        if getattr(getattr(cls, n, None), "__isabstractmethod__", False)
+    )
+
+
+_mark_abstract(Primitive)
 
 _MOST_INFERRED = 16384
 _inferred: dict[Any, Any] = {}

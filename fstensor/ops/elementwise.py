@@ -55,6 +55,7 @@ class _Sum(_JointlyLinear):
     """x + y."""
 
     scalar_op = "add"
+    commutes = True
 
     def impl(self, xp: Any, x: Any, y: Any) -> Any:
         return xp.add(x, y)
@@ -148,6 +149,7 @@ class Mul(Binary):
 
     elementwise_ufunc = "multiply"
     scalar_op = "mul"
+    commutes = True
 
     def impl(self, xp: Any, x: Any, y: Any) -> Any:
         return xp.multiply(x, y)

@@ -35,6 +35,7 @@ class Eq(Comparison):
     """Elementwise x = y."""
 
     scalar_op = "eq"
+    commutes = True
 
     takes = ANY
 
@@ -48,6 +49,7 @@ class Ne(Comparison):
     """Elementwise x != y; true where either is NaN."""
 
     scalar_op = "ne"
+    commutes = True
 
     takes = ANY
 
@@ -121,6 +123,7 @@ class And(Discrete):
     """Elementwise and: of truth values, or of each bit of integers."""
 
     scalar_op = "and"
+    commutes = True
 
     takes = BITS
 
@@ -134,6 +137,7 @@ class Or(Discrete):
     """Elementwise or: of truth values, or of each bit of integers."""
 
     scalar_op = "or"
+    commutes = True
 
     takes = BITS
 
@@ -147,6 +151,7 @@ class Xor(Discrete):
     """Elementwise exclusive or: of truth values, or of each bit of integers."""
 
     scalar_op = "xor"
+    commutes = True
 
     takes = BITS
 

@@ -123,6 +123,17 @@ def test_equal_expressions_are_shared():
     assert sorted(names(closed)) == ["add", "cos", "mul", "sin"]
 
 
+@pytest.mark.parametrize("f", [lax.add, lax.mul, lax.eq, lax.ne])
+def test_operands_may_change_places(f):
+    assert len(names(simplified(lambda x, y: (f(x, y), f(y, x)), X, X[::-1]))) == 1
+    assert len(names(simplified(lambda x, y: (f(x, y), f(x, x)), X, X[::-1]))) == 2
+
+
+@pytest.mark.parametrize("f", [lax.sub, lax.div, lax.max, lax.lt])
+def test_operands_stay_where_order_tells(f):
+    assert len(names(simplified(lambda x, y: (f(x, y), f(y, x)), X, X[::-1]))) == 2
+
+
 def test_sharing_tells_parameters_and_literals_apart():
     def f(x):
         return x * 0.0, x * -0.0, lax.integer_pow(x, 2), lax.integer_pow(x, 3)

@@ -63,8 +63,6 @@ class _Writer:
         self.batch = [f"%n{k}" for k in range(len(self.kernel.outer) - 1)]
         count = len(step.reads) + len(step.writes)
         self.passed = [f"ptr %a{k}" for k in range(count)]
-        self.tiles: dict[tuple[Tile, Target], str] = {}
-        self.packs: dict[tuple[Source, int, int], str] = {}
         self._places()
 
     def _places(self) -> None:
@@ -184,15 +182,15 @@ class _Writer:
 
     def _tile(self, tile: Tile, target: Target) -> str:
         """The name of a function that computes a tile, of which sums may be there already."""
-        key = (tile, target)
-        if key not in self.tiles:
-            name = self.tiles[key] = f"{self.name}.tile{len(self.tiles)}"
+        strides = f"{tile.a_row}_{tile.a_k}_{tile.b_k}_{tile.b_column}"
+        name = f"attention_tile_{tile.rows}x{tile.width}_{strides}_{target.vector_bytes}"
+        if name not in self.module:
             pointers = [f"ptr noalias %{x}" for x in ("a", "b")]
             parameters = [*pointers, "i64 %count", "ptr noalias %sums", "i1 %resume"]
             fn = Function(self.module, name, parameters)
             write_tile(fn, tile, target, True)
             fn.finish()
-        return self.tiles[key]
+        return name
 
     def _pack(self, lines: Lines, queries: int) -> str:
         """The name of a function that copies the lines of queries, interleaved."""
@@ -200,11 +198,11 @@ class _Writer:
         return self._packing(source, queries, self.plan.width)
 
     def _packing(self, source: Source, lines: int, padded: int) -> str:
-        key = (source, lines, padded)
-        if key not in self.packs:
-            name = self.packs[key] = f"{self.name}.pack{len(self.packs)}"
+        strides = f"{source.k_stride}_{source.line_stride}"
+        name = f"attention_pack_{lines}_{padded}_{strides}_{self.plan.lanes}"
+        if name not in self.module:
             write_packing(self.module, name, source, lines, padded, 0, self.plan.lanes)
-        return self.packs[key]
+        return name
 
     def _choice(self, fn: Function, test: str, kind: str, options: Sequence[str]) -> str:
         if options[0] == options[1]:

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import queue
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, final
 
 import llvmlite.binding as llvm
 
 _LAST_KNOWN_LLVM = 22
 # Begins the object code of several parts, followed by how many there are, and how long each is.
 _SEVERAL = b"fstensor objects"
+_SHORT_TURN = 2e-4  # seconds
+
+_without = 0  # how many blocks are without strength reduction
 
 
 def emit_object(machine: Any, module: Any) -> bytes:
-    """The object code of a module, while other threads emit that of others.
-
-    llvmlite lets one thread into LLVM at a time, though modules and machines of their own are all
-    that threads need to be apart. So its lock is gone around, where it is where it was looked for.
-    """
-    entry = llvm.ffi.lib.LLVMPY_TargetMachineEmitToMemory
-    unlocked = getattr(entry, "_cfn", None)
-    if unlocked is None:
+    """The object code of a module, while other threads emit that of others."""
+    emit = _unlocked("LLVMPY_TargetMachineEmitToMemory")
+    if emit is None:
         code: bytes = machine.emit_object(module)
         return code
     with llvm.ffi.OutputString() as error:
-        buffer = unlocked(machine, module, 1, error)
+        buffer = emit(machine, module, 1, error)
         if not buffer:
             raise RuntimeError(str(error))
     lib = llvm.ffi.lib
@@ -37,43 +37,124 @@ def emit_object(machine: Any, module: Any) -> bytes:
         lib.LLVMPY_DisposeMemoryBuffer(buffer)
 
 
+def parse(text: str, context: Any) -> Any:
+    """A module from its text, in a context of its own, while other threads are in LLVM."""
+    parsed = _unlocked("LLVMPY_ParseAssembly")
+    if parsed is None:
+        return llvm.parse_assembly(text, context)
+    with llvm.ffi.OutputString() as error:
+        module = llvm.ModuleRef(parsed(context, text.encode(), error), context)
+        if error:
+            module.close()
+            raise RuntimeError(f"LLVM IR parsing error\n{error}")
+    return module
+
+
+def _unlocked(name: str) -> Any:
+    """A function of llvmlite's library, without its lock; None where that is not to be had.
+
+    It lets one thread into LLVM at a time, though modules, contexts and machines of their own are
+    all that threads need to be apart. So its lock is gone around, where it is where it was looked
+    for.
+    """
+    return getattr(getattr(llvm.ffi.lib, name), "_cfn", None)
+
+
 @contextlib.contextmanager
 def without_strength_reduction() -> Iterator[None]:
     """Leave out a pass that takes a third of the time, and makes our loops no faster.
 
     The option is one of the whole process, so that it is put back for other users of LLVM. LLVM
-    ends the process for an option that it does not know: none is set for unknown versions.
+    ends the process for an option that it does not know: none is set for unknown versions. Blocks
+    may stand in each other, in one thread at a time.
     """
     if llvm.llvm_version_info[0] > _LAST_KNOWN_LLVM:
         yield
         return
+    global _without
+    _without += 1
     llvm.set_option("", "-disable-lsr=true")
     try:
         yield
     finally:
-        llvm.set_option("", "-disable-lsr=false")
+        _without -= 1
+        if not _without:
+            llvm.set_option("", "-disable-lsr=false")
 
 
-def at_once(works: Sequence[Callable[[], bytes]]) -> list[bytes]:
-    """What some functions give, each called by a thread of its own. Raises what one has raised."""
-    results: list[bytes] = [b""] * len(works)
-    errors: list[BaseException] = []
+@contextlib.contextmanager
+def short_turns() -> Iterator[None]:
+    """Let threads have the interpreter soon after they ask for it.
 
-    def run(k: int) -> None:
-        try:
-            results[k] = works[k]()
-        except BaseException as error:  # for the caller's thread
-            errors.append(error)
+    One that emits code needs it between calls, for some microseconds, while another has it to write
+    the next module.
+    """
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(min(before, _SHORT_TURN))
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
-    threads = [threading.Thread(target=run, args=(k,)) for k in range(1, len(works))]
-    for t in threads:
-        t.start()
-    run(0)
-    for t in threads:
-        t.join()
-    if errors:
-        raise errors[0]
-    return results
+
+@final
+class Crew:
+    """Threads that emit the object code of modules, while the caller goes on to write others.
+
+    size: how many they are, with the caller's, which helps once it waits for results. emit: gives
+    the code of a text; its first argument is the number of the thread, from 0 for the caller's.
+    """
+
+    def __init__(self, size: int, emit: Callable[[int, str], bytes]) -> None:
+        self._size, self._emit = size, emit
+        self._todo: queue.SimpleQueue[tuple[int, str] | None] = queue.SimpleQueue()
+        self._codes: list[bytes] = []
+        self._errors: list[BaseException] = []
+        self._threads: list[threading.Thread] = []
+
+    def add(self, text: str) -> None:
+        """Have a module compiled."""
+        self._todo.put((len(self._codes), text))
+        self._codes.append(b"")
+        if not self._threads:
+            numbers = range(1, self._size)
+            self._threads = [threading.Thread(target=self._work, args=(k,)) for k in numbers]
+            for t in self._threads:
+                t.start()
+
+    def results(self) -> list[bytes]:
+        """The object code of all modules, in their order. Raises what a thread has raised."""
+        self._end()
+        self._work(0)
+        self._join()
+        if self._errors:
+            raise self._errors[0]
+        return self._codes
+
+    def dismiss(self) -> None:
+        """Wait for the threads to end. What they have not begun is left undone."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._todo.get_nowait()
+        self._end()
+        self._join()
+
+    def _end(self) -> None:
+        """Let all threads end, the caller's too, when all before is done."""
+        for _ in range(self._size):
+            self._todo.put(None)
+
+    def _join(self) -> None:
+        for t in self._threads:
+            t.join()
+        self._threads = []
+
+    def _work(self, number: int) -> None:
+        while (item := self._todo.get()) is not None:
+            try:
+                self._codes[item[0]] = self._emit(number, item[1])
+            except BaseException as error:  # for the caller's thread
+                self._errors.append(error)
 
 
 def joined(parts: Sequence[bytes]) -> bytes:

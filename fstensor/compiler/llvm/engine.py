@@ -19,7 +19,7 @@ import re
 import sys
 import threading
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, final
 
 import llvmlite
@@ -149,14 +149,18 @@ def verifying() -> bool:
 
 
 def compile_module(
-    text: str, verify: bool | None = None, kept: bool = True, parts: Sequence[str] = ()
+    text: str,
+    verify: bool | None = None,
+    kept: bool = True,
+    parts: emission.Crew | None = None,
 ) -> Compiled:
     """Compile a module of LLVM IR, or find it compiled in this process or on disk.
 
     verify: check the module by LLVM's verifier, and compile it for certain. None stands for whether
         the environment has FSTENSOR_VERIFY_IR, other than "" and "0".
     kept: whether it is looked for on disk, and kept there.
-    parts: modules that make up this one, to be compiled by as many threads.
+    parts: where modules that make up this one, if there are any, are being compiled; see
+        `in_parts`.
     Raises: RuntimeError with the line in question when the text is no valid IR.
     """
     if verify is None:
@@ -177,14 +181,33 @@ def _provide_half_conversions() -> None:
 _always_needed: list[Compiled] = []
 
 
-def _compile(text: str, verify: bool, kept: bool, parts: Sequence[str] = ()) -> Compiled:
+@contextlib.contextmanager
+def in_parts(threads: int) -> Iterator[emission.Crew]:
+    """In the block, some threads, the caller's among them, compile the modules that are added.
+
+    `compile_module` takes the parts of a module so, whose code is to be linked together.
+    """
+    with _lock, emission.without_strength_reduction(), emission.short_turns():
+        crew = emission.Crew(threads, _emit_by)
+        try:
+            yield crew
+        finally:
+            crew.dismiss()
+
+
+def _emit_by(number: int, text: str) -> bytes:
+    return _emit(text, _host_machine(number), verifying())
+
+
+def _compile(text: str, verify: bool, kept: bool, parts: emission.Crew | None = None) -> Compiled:
     key = digest(text)
     with _lock:
         compiled = _known.get(key)
         if compiled is None or verify:
             code = find(key) if kept and not verify else None
             if code is None:
-                code = _emit_all(parts or [text], verify)
+                codes = parts.results() if parts is not None else []
+                code = emission.joined(codes) if codes else _emit_whole(text, verify)
                 if kept:
                     keep(key, code)
             compiled = _known[key] = _link(code, text)
@@ -265,15 +288,10 @@ def _machine_of(triple: str | None, cpu: str | None, features: str) -> Any:
     return _machine(triple, cpu or "", features)
 
 
-def _emit_all(texts: Sequence[str], verify: bool) -> bytes:
-    """The object code of the parts of a module, made by as many threads."""
-    machines = [_host_machine(k) for k in range(len(texts))]
-    works = [
-        functools.partial(_emit, text, machine, verify)
-        for text, machine in zip(texts, machines, strict=True)
-    ]
+def _emit_whole(text: str, verify: bool) -> bytes:
+    machine = _host_machine()
     with emission.without_strength_reduction():
-        return emission.joined(emission.at_once(works))
+        return _emit(text, machine, verify)
 
 
 def _emit(text: str, machine: Any, verify: bool) -> bytes:
@@ -306,7 +324,7 @@ def _parsed(text: str) -> Iterator[Any]:
 
 def _parse(text: str, context: Any) -> Any:
     try:
-        return llvm.parse_assembly(text, context)
+        return emission.parse(text, context)
     except RuntimeError as error:
         raise RuntimeError(f"LLVM IR: {error}{_around_error(text, str(error))}") from None
 

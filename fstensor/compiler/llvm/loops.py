@@ -19,15 +19,17 @@ Values = dict[int, list[Register]]
 LaneBody = Callable[[int, list[Register]], list[Register]]
 
 
-def write_kernel(module: Module, name: str, schedule: Schedule, has_fma: bool = True) -> None:
+def write_kernel(
+    module: Module, name: str, schedule: Schedule, has_fma: bool = True, quickly: bool = False
+) -> None:
     """Add `void @name(ptr %p0, ..., i64 %begin, i64 %end)`.
 
     The parameters are the kernel's buffers, and the part of its first outer axis to compute. Of a
-    kernel without outer axes the part is not looked at.
+    kernel without outer axes the part is not looked at. quickly: see `Function`.
     """
     pointers = [f"ptr %p{k}" for k in range(len(schedule.kernel.buffers))]
     parameters = [*pointers, "i64 %begin", "i64 %end"]
-    f = Function(module, name, parameters)
+    f = Function(module, name, parameters, quickly=quickly)
     if schedule.streamed:
         write_kernel(
             module,

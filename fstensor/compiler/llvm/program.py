@@ -38,6 +38,8 @@ from fstensor.core.jaxpr import Var
 # the least of a whole segment that is worth waking them.
 _WORK_TO_SHARE = 40_000
 _WORK_TO_WAKE = 400_000
+# A kernel does not matter for the time of a segment that has so many times its work.
+_MINOR = 10_000
 
 
 @final
@@ -76,8 +78,9 @@ def write_segment(module: Module, name: str, segment: Segment, target: Target) -
     parameters = ["ptr %arrays", "i64 %thread", "i64 %threads"]
     f = Function(module, name, parameters, linkage="", quickly=True)
     pointers = _pointers(f, segment)
-    is_large = sum(map(_work, segment.steps)) >= _WORK_TO_WAKE
-    writer.written.shared = _write_steps(writer, f, segment, pointers) and is_large
+    work = sum(map(_work, segment.steps))
+    shared = _write_steps(writer, f, segment, pointers, minor=work // _MINOR)
+    writer.written.shared = shared and work >= _WORK_TO_WAKE
     f.finish()
     return writer.written
 
@@ -117,8 +120,12 @@ def _write_steps(
     segment: Segment,
     pointers: Mapping[Var, str],
     scratch: str = "%scratch",
+    minor: int = 0,
 ) -> bool:
-    """The calls of the kernels of a segment, with barriers; says whether threads share any."""
+    """The calls of the kernels of a segment, with barriers; says whether threads share any.
+
+    minor: the work up to which it matters little how fast a kernel runs.
+    """
     written = writer.written
     any_shared = False
     touched: dict[Memory, bool] = {}  # memory since the last barrier; written?
@@ -170,9 +177,10 @@ def _write_steps(
         elif isinstance(step, ScatterStep):
             shared = _write_scatter(writer, f, step, addresses)
         else:
-            schedule = scheduled(step.kernel, writer.target.vector_bytes)
+            is_minor = step.kernel.work <= minor
+            schedule = scheduled(step.kernel, writer.target.vector_bytes, is_minor)
             written.schedules.append(schedule)
-            shared = _write_kernel(writer, f, schedule, addresses)
+            shared = _write_kernel(writer, f, schedule, addresses, is_minor)
         any_shared = any_shared or shared
     return any_shared
 
@@ -215,14 +223,14 @@ def _write_control(
 
 
 def _write_kernel(
-    writer: _Writer, f: Function, schedule: Schedule, addresses: Sequence[str]
+    writer: _Writer, f: Function, schedule: Schedule, addresses: Sequence[str], is_minor: bool
 ) -> bool:
     """A kernel, unless it is there already, and its call; says whether threads share it."""
-    key = f"{schedule.lane} {schedule.lanes} {schedule.unroll} {schedule.kernel}"
+    key = f"{schedule.lane} {schedule.lanes} {schedule.unroll} {is_minor} {schedule.kernel}"
     names = writer.names
     if key not in names:
         names[key] = f"{writer.prefix}_kernel{len(names)}"
-        write_kernel(f.module, names[key], schedule, writer.target.has_fma)
+        write_kernel(f.module, names[key], schedule, writer.target.has_fma, quickly=is_minor)
     grain = schedule.lanes * schedule.unroll if schedule.lane == 0 else 1
     is_large = schedule.kernel.work >= _WORK_TO_SHARE
     return _call_shared(f, names[key], addresses, schedule.shared, grain, is_large)

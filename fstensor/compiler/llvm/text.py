@@ -6,20 +6,33 @@ Text is written, not a tree of objects: LLVM parses it at once, and so do reader
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import final
 
 _PARAMETER = re.compile(r" %[\w.]+(?=[,)])")
+_GLOBAL = re.compile(r"@([\w.$-]+)")
+# A part of a module is sent away once it has as many characters.
+_PART = 40_000
+# What the same operands give another result for, later on.
+_CHANGING = ("load", "call", "phi", "alloca", "atomicrmw", "cmpxchg", "freeze")
 
 
 @final
 class Module:
-    """Functions, declarations and constants, each once."""
+    """Functions, declarations and constants, each once.
 
-    def __init__(self) -> None:
+    send: takes parts of the module as they get ready, to be compiled while others are written; all
+    of them, linked together, are the module. Functions are public in them, so that those of one
+    part can call those of another.
+    """
+
+    def __init__(self, send: Callable[[str], None] | None = None) -> None:
         self._declared: dict[str, None] = {}
         self._functions: dict[str, str] = {}
+        self._send = send
+        self._unsent: dict[str, str] = {}
+        self._unsent_length = 0
 
     def declare(self, line: str) -> None:
         """A line on the level of the module, such as the declaration of an intrinsic."""
@@ -28,34 +41,65 @@ class Module:
     def define(self, name: str, text: str) -> None:
         assert name not in self._functions, name
         self._functions[name] = text
+        if self._send is not None:
+            self._unsent[name] = text
+            self._unsent_length += len(text)
+            if self._unsent_length >= _PART:
+                self._send_ready()
 
     def __contains__(self, name: str) -> bool:
         return name in self._functions
 
     def __str__(self) -> str:
-        return self._text(self._functions.values())
+        return _module_text(self._declared, self._functions.values())
 
-    def _text(self, functions: Iterable[str]) -> str:
-        attributes = "attributes #0 = { nounwind }"
-        attributes += "\nattributes #1 = { nounwind noinline optnone }"
-        return "\n".join([*self._declared, "", *functions, attributes, ""])
+    def send_rest(self) -> None:
+        """Send what was not sent yet. No function is to follow."""
+        if self._unsent:
+            self._send_ready()
+        assert not self._unsent, self._unsent
 
-    def parts(self, count: int) -> list[str]:
-        """The module as several, of about the same length, that can be linked together.
+    def _send_ready(self) -> None:
+        """Send the functions that refer to nothing but what is there already."""
+        lines = {_GLOBAL.findall(line)[0]: line for line in self._declared if "@" in line}
+        needed = {line: None for line in self._declared if "@" not in line}
+        ready = []
+        for name, text in self._unsent.items():
+            others = self._needed(text, lines)
+            if others is not None:
+                needed |= others
+                ready.append(name)
+        texts = [self._unsent.pop(name) for name in ready]
+        self._unsent_length = sum(map(len, self._unsent.values()))
+        own = {_declaration(text) for text in texts}
+        if texts:
+            public = [t.replace("define internal ", "define ", 1) for t in texts]
+            assert self._send is not None
+            self._send(_module_text([n for n in needed if n not in own], public))
 
-        Functions are public in them, so that those of one part can call those of another.
-        """
-        shares: list[dict[str, str]] = [{} for _ in range(count)]
-        lengths = [0] * count
-        for name, text in sorted(self._functions.items(), key=lambda item: -len(item[1])):
-            k = lengths.index(min(lengths))
-            shares[k][name] = text.replace("define internal ", "define ", 1)
-            lengths[k] += len(text)
-        declared = {name: _declaration(text) for name, text in self._functions.items()}
-        return [
-            self._text([*(d for n, d in declared.items() if n not in share), *share.values()])
-            for share in shares
-        ]
+    def _needed(self, text: str, lines: Mapping[str, str]) -> dict[str, None] | None:
+        """The lines that a function needs of its module; None where some are missing yet."""
+        names = _GLOBAL.findall(text)
+        own, needed, seen = names[0], dict[str, None](), set[str]()
+        while names:
+            name = names.pop()
+            if name in seen or name == own:
+                continue
+            seen.add(name)
+            if name in self._functions:
+                needed[_declaration(self._functions[name])] = None
+            elif name in lines:
+                needed[lines[name]] = None
+                names += _GLOBAL.findall(lines[name])
+            else:
+                return None
+        return needed
+
+
+def _module_text(declared: Iterable[str], functions: Iterable[str]) -> str:
+    attributes = "attributes #0 = { nounwind }"
+    attributes += "\nattributes #1 = { nounwind noinline optnone }"
+    return "\n".join([*declared, "", *functions, attributes, ""])
 
 
 def _declaration(definition: str) -> str:
@@ -88,6 +132,7 @@ class Function:
             f"define {linkage}{returns} @{name}({', '.join(parameters)}) #{int(quickly)} {{"
         )
         self._lines: list[str] = ["entry:"]
+        self._known: dict[str, str] = {}  # of this block: results by what computes them
         self._count = 0
         self.block = "entry"  # the block that lines are added to
 
@@ -102,10 +147,18 @@ class Function:
         return f"%{what}{self._count}"
 
     def value(self, line: str) -> str:
-        """Add an instruction that has a result, and give the result's name."""
+        """Add an instruction that has a result, and give the result's name.
+
+        What the block has computed already is not computed again.
+        """
+        known = self._known.get(line)
+        if known is not None:
+            return known
         self._count += 1
         name = f"%v{self._count}"
         self._lines.append(f"  {name} = {line}")
+        if not line.startswith(_CHANGING):
+            self._known[line] = name
         return name
 
     def do(self, line: str) -> None:
@@ -120,6 +173,7 @@ class Function:
     def enter(self, label: str) -> None:
         """What follows stands in this block. The one before must have ended in a branch."""
         self._lines.append(f"{label}:")
+        self._known = {}
         self.block = label
 
     def branch(self, label: str) -> None:

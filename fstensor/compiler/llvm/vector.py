@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable
 from typing import Any, NamedTuple, final
@@ -76,11 +77,13 @@ def literal(value: Any, dtype: Dtype) -> str:
     if dtype.kind != "f":
         return str(int(value))
     # Floats are written by their bits; those of 32 bits as the same number of 64.
-    with np.errstate(all="ignore"):
-        exact = np.asarray(value, dtype).astype(np.float64)
-    if np.isnan(exact):
+    if type(value) is not dtype.type:
+        with np.errstate(all="ignore"):
+            value = np.asarray(value, dtype)
+    exact = float(value)
+    if math.isnan(exact):
         return "0x7FF8000000000000"
-    return f"0x{struct.unpack('<Q', struct.pack('<d', float(exact)))[0]:016X}"
+    return f"0x{struct.unpack('<Q', struct.pack('<d', exact))[0]:016X}"
 
 
 @final
