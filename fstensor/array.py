@@ -18,6 +18,7 @@ import numpy as np
 
 from fstensor import device as device_lib
 from fstensor import dtypes
+from fstensor.core import memory
 from fstensor.core.aval import ShapedArray
 from fstensor.core.state import state
 from fstensor.device import Device
@@ -618,7 +619,7 @@ def lift(x: Any, dtype: np.dtype[Any] | None = None, what: str = "array argument
     Raises: ArgumentError for what is not array-like, with a hint for lists.
     """
     if isinstance(x, np.ndarray) and x.flags.writeable:
-        copied = from_buffer(_plain(x.copy()))
+        copied = from_buffer(_plain(memory.copy(x)))
         if state.captures is not None:
             state.captures.add(x, copied)
         return copied

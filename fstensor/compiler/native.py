@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from fstensor.compiler import memory, recipe
+from fstensor.compiler import recipe
 from fstensor.compiler.calls import Assembled, Call
 from fstensor.compiler.fingerprint import NoFingerprintError, fingerprint
 from fstensor.compiler.layout import ALIGNMENT
 from fstensor.compiler.llvm import engine, objects
 from fstensor.compiler.threads import BARRIER_BYTES, provide_barrier, size_of_team, team
+from fstensor.core import memory
 from fstensor.core.aval import ShapedArray
 from fstensor.core.donation import given_up
 from fstensor.core.jaxpr import ClosedJaxpr, Eqn, Jaxpr
@@ -89,9 +90,18 @@ class NativeCall(Primitive):
         return outputs
 
     def _taken(self, buffers: Sequence[Any]) -> list[Any]:
-        """Memory for the results: that of arguments which are given up, where it can be."""
+        """Memory for the results: that of arguments which are given up, where it can be.
+
+        Large ones that came from elsewhere are left: a loop is faster in memory of the pool, which
+        has large pages.
+        """
         program = self._program
-        taken = {k: i for k, i in self.call.takes if given_up.get(id(buffers[i])) is program}
+        taken = {
+            k: i
+            for k, i in self.call.takes
+            if given_up.get(id(buffers[i])) is program
+            and (buffers[i].nbytes < memory.SMALLEST_MAPPED or memory.is_pooled(buffers[i]))
+        }
         return [buffers[taken[k]] if k in taken else make() for k, make in enumerate(self._outputs)]
 
     def _scratch_for(self, threads: int) -> Any:

@@ -22,6 +22,7 @@ from fstensor.array import (
     is_array_like,
     lift,
 )
+from fstensor.core import memory
 from fstensor.device import Device
 from fstensor.errors import ArgumentError, OptionError, ShapeError
 from fstensor.numpy.promote import (
@@ -99,7 +100,7 @@ def array(
     """
     _check_order("array", order)
     if copy and isinstance(object, np.ndarray):
-        object = object.copy()
+        object = memory.copy(object)
         object.flags.writeable = False
     result = asarray(object, dtype, copy=None if copy else copy, device=device)
     missing = operator.index(ndmin) - result.ndim

@@ -15,12 +15,11 @@ import numpy as np
 
 from fstensor import device
 from fstensor.array import Array
-from fstensor.compiler import memory
 from fstensor.compiler.available import why_not
 from fstensor.compiler.numpy_executor import Program
 from fstensor.compiler.simplify import already_simple, simplify
 from fstensor.config import config
-from fstensor.core import finite
+from fstensor.core import finite, memory
 from fstensor.core.aval import ShapedArray
 from fstensor.core.jaxpr import Atom, ClosedJaxpr, Eqn, Jaxpr, Literal
 from fstensor.core.primitive import Primitive

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 import fstensor as fst
 import fstensor.numpy as fnp
 from fstensor import lax
-from fstensor.compiler import memory
-from fstensor.core import donation
+from fstensor.core import donation, memory
 from fstensor.errors import DeletedArrayError
 
 LARGE = (300, 400)  # enough for several threads, and for the pool
@@ -60,6 +59,18 @@ def test_an_update_is_in_place(shape, threads):
         assert in_place(lambda p, g: p - 0.1 * g, array(*shape), array(*shape)) == [0]
     finally:
         fst.config.update("threads", "auto")
+
+
+def test_large_memory_of_others_is_left_for_that_of_the_pool():
+    theirs = np.ones((600, 500), np.float32)
+    theirs.flags.writeable = False
+    x = fnp.asarray(theirs)
+    assert address(x) == address(theirs)
+    step = lambda x: x + 1
+    assert in_place(step, x) == [None]
+    assert (theirs == 1).all()
+    x = fst.jit(step, donate_argnums=0)(fnp.array(theirs))
+    assert in_place(step, x) == [0]
 
 
 def test_all_of_adam():

@@ -207,6 +207,31 @@ def test_layouts_and_odd_sizes(layouts, place, dtype):
 
 
 @pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    ("m", "n", "k", "batch"),
+    [
+        (100, 333, 44, ()),
+        (13, 512, 33, ()),
+        (65, 170, 2100, ()),
+        (300, 700, 5, (2,)),
+        (50, 130, 0, ()),
+    ],
+)
+def test_epilogues_along_lines(m, n, k, batch, threads, target):
+    spec, *rest = case(np.float32, m, n, k, "CR", batch)
+    spec = replace(spec, large_epilogue=True)
+    assert make_plan(spec, TARGETS[target]).in_lines
+    check((spec, *rest), TARGETS[target], threads=threads)
+    a, b, want, scale = rest
+    bias = np.linspace(-1, 1, n, dtype=np.float32)
+    got = computed(
+        spec, TARGETS[target], a, b, threads, epilogue=relu_of_sum(spec), bias=bias, together=True
+    )
+    assert_product(got, np.maximum(want + bias, 0), scale + 1, k + 2)
+
+
+@pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
 @pytest.mark.parametrize("layouts", ["RR", "RC", "CR", "CC"])
 @pytest.mark.parametrize(("m", "n", "k"), [(13, 65, 33), (65, 44, 100), (1, 100, 44), (44, 1, 65)])

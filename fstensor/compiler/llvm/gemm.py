@@ -122,7 +122,7 @@ class _Writer:
     def write(self, fn: Function) -> None:
         """The call of the loops that all products share, with the table of this one."""
         tiles = [[self._tile(r, w) for w in self.widths] for r in self.rows]
-        finish = [] if self.in_registers else [self._finish(w) for w in self.widths]
+        finish = [] if self.in_registers else self._finishes()
         pack_a = [self._pack_a(r) for r in self.rows] if self.plan.a_packing else []
         pack_b = [self._pack_b(w) for w in self.widths] if self.plan.b_packed else []
         values = table(self.spec, self.plan, tiles, finish, pack_a, pack_b)
@@ -184,34 +184,69 @@ class _Writer:
                     acc = fn.value(f"extractelement {kind} {acc}, i64 0")
                 self.epilogue(fn, acc, batch, i, columns[v], lanes, mask)
 
+    def _finishes(self) -> list[str]:
+        if self.plan.in_lines:
+            return [self._finish_lines()]
+        return [self._finish(w) for w in self.widths]
+
     def _finish(self, width: int) -> str:
         """A function that hands the sums of a tile, row by row, to the epilogue."""
         name = f"{self.name}.finish{width}"
         fn = Function(self.module, name, ["ptr %sums", "i64 %rows", "ptr %context"])
         batch, row, column = self.context.load(fn, "%context")
+        with fn.loop("0", "%rows") as r:
+            i = fn.value(f"add nsw i64 {row}, {r}")
+            self._finish_line(fn, width, "%sums", r, batch, i, column)
+        fn.finish()
+        return name
+
+    def _finish_lines(self) -> str:
+        """As `_finish`, for tiles side by side: so many whole ones, of so many, so far apart."""
+        name, tile = f"{self.name}.finish", self.plan.tile
+        parameters = ["ptr %sums", "i64 %rows", "ptr %context"]
+        parameters += ["i64 %whole", "i64 %number", "i64 %distance"]
+        fn = Function(self.module, name, parameters)
+        batch, row, column = self.context.load(fn, "%context")
+
+        def tiles(i: str, r: str, bounds: tuple[str, str], width: int) -> None:
+            with fn.loop(*bounds) as n:
+                far = fn.value(f"mul nsw i64 {n}, %distance")
+                sums = fn.value(f"getelementptr i8, ptr %sums, i64 {far}")
+                j = fn.value(f"mul nsw i64 {n}, {tile.width}")
+                j = fn.value(f"add nsw i64 {column}, {j}")
+                self._finish_line(fn, width, sums, r, batch, i, j)
+
+        with fn.loop("0", "%rows") as r:
+            i = fn.value(f"add nsw i64 {row}, {r}")
+            for width in self.widths:
+                is_whole = width == tile.width
+                tiles(i, r, ("0", "%whole") if is_whole else ("%whole", "%number"), width)
+        fn.finish()
+        return name
+
+    def _finish_line(
+        self, fn: Function, width: int, sums: str, r: str, batch: list[str], i: str, column: str
+    ) -> None:
+        """Hand line r of the sums of a tile to the epilogue."""
         tile = replace(self.plan.tile, width=width)
         dtype, pieces = tile.dtype, tile.pieces(self.plan.lanes)
 
-        def piece(line: str, i: str, at: str, lanes: int, mask: str | None) -> None:
+        def piece(at: str, lanes: int, mask: str | None) -> None:
             address = offset(fn, line, dtype, at)
             kind = type_of(dtype, lanes)
             acc = fn.value(f"load {kind}, ptr {address}, align {dtype.itemsize}")
             j = fn.value(f"add nsw i64 {column}, {at}") if at != "0" else column
             self.epilogue(fn, acc, batch, i, j, lanes, mask)
 
+        line = offset(fn, sums, dtype, r, tile.row_size(self.plan.lanes))
         whole = sum(mask is None for _, _, mask in pieces)
         in_loop = whole > 1 and self._epilogue_length() >= _LONG_EPILOGUE
-        with fn.loop("0", "%rows") as r:
-            i = fn.value(f"add nsw i64 {row}, {r}")
-            line = offset(fn, "%sums", dtype, r, tile.row_size(self.plan.lanes))
-            if in_loop:
-                lanes = pieces[0][1]
-                with fn.loop("0", str(whole * lanes), str(lanes)) as at:
-                    piece(line, i, at, lanes, None)
-            for start, lanes, mask in pieces[whole * in_loop :]:
-                piece(line, i, str(start), lanes, mask)
-        fn.finish()
-        return name
+        if in_loop:
+            lanes = pieces[0][1]
+            with fn.loop("0", str(whole * lanes), str(lanes)) as at:
+                piece(at, lanes, None)
+        for start, lanes, mask in pieces[whole * in_loop :]:
+            piece(str(start), lanes, mask)
 
     # Copies
 

@@ -30,14 +30,14 @@ _LONG = 2**17
 # come first, are in elements; so are those of packing.
 _FIELDS = (
     "tile_a_row", "tile_a_k", "tile_b_k", "tile_b_column",
-    "tile00", "tile01", "tile10", "tile11", "finish0", "finish1",
+    "tile00", "tile01", "tile10", "tile11", "finish0", "finish1", "finish_lines",
     "pack_a0", "pack_a1", "pack_b0", "pack_b1",
     "a_k_stride", "a_line_stride", "a_size", "b_k_stride", "b_line_stride", "b_size",
     "in_registers", "a_packed", "b_packed", "by_rows", "units", "batch_rank",
     "down", "down_whole", "across", "across_whole", "rows", "row_rest", "width",
     "panels", "rows_at_once", "group", "k", "k_block", "blocks",
     "a_k", "a_tile", "a_packed_tile", "b_k", "b_tile", "b_packed_tile",
-    "sums_tile", "a_copy", "b_copy", "workspace",
+    "sums_tile", "sums_down", "a_copy", "b_copy", "workspace",
 )  # fmt: skip
 _PLACE = {name: n for n, name in enumerate(_FIELDS)}
 _BATCH = len(_FIELDS)
@@ -54,7 +54,8 @@ def table(
     """The values of a product's table, each with its type.
 
     tiles: names of functions, for whole tiles and what remains of the rows, if anything; for each
-    of these, for whole tiles and what remains of the columns. The others likewise.
+    of these, for whole tiles and what remains of the columns. The others likewise; but where the
+    plan is to finish in lines, there is one function `finish` for all columns.
     """
     tile, a_size, b_size = plan.tile, *(d.itemsize for d in spec.memory)
     size = spec.dtype.itemsize
@@ -62,6 +63,7 @@ def table(
     sums, a_copy, b_copy = (n * size for n in plan.sizes())
     blocks, upper, lower = plan.blocks(spec.k), tiles[0], tiles[-1]
     lines = plan.a_packing == "lines"
+    kept = plan.tile.size(plan.lanes) * size
     numbers: dict[str, int | str] = {
         "tile_a_row": tile.a_row, "tile_a_k": tile.a_k,
         "tile_b_k": tile.b_k, "tile_b_column": tile.b_column,
@@ -82,7 +84,8 @@ def table(
         "a_packed_tile": plan.a_tile_size() * size,
         "b_k": spec.b_k * b_size, "b_tile": tile.width * spec.b_column * b_size,
         "b_packed_tile": plan.panel_size() * size,
-        "sums_tile": plan.tile.size(plan.lanes) * size if blocks > 1 else 0,
+        "sums_tile": kept if blocks > 1 or plan.in_lines else 0,
+        "sums_down": kept * plan.panels if blocks > 1 else 0,
         "a_copy": sums, "b_copy": sums + a_copy, "workspace": sums + a_copy + b_copy,
     }  # fmt: skip
     functions = {
@@ -91,6 +94,8 @@ def table(
     for name, pair in (("finish", finish), ("pack_a", pack_a), ("pack_b", pack_b)):
         if pair:
             functions |= {f"{name}0": pair[0], f"{name}1": pair[-1]}
+    if finish and plan.in_lines:
+        functions["finish_lines"] = finish[0]
     values = []
     for name in _FIELDS:
         if name in numbers:
@@ -167,6 +172,9 @@ class _Loops:
 
     def flag(self, name: str) -> str:
         return self.fn.value(f"icmp ne i64 {self.field(name)}, 0")
+
+    def pointer_flag(self, name: str) -> str:
+        return self.fn.value(f"icmp ne ptr {self.field(name, 'ptr')}, null")
 
     def of(self, op: str, x: str, y: str) -> str:
         return self.fn.value(f"{op} i64 {x}, {y}")
@@ -263,8 +271,8 @@ class _Loops:
                 self.pack("a", near, copies[0], count, (first, last, self.field("down_whole")))
             near = self.choice(a_packed, copies[0], near, "ptr")
             a_step = self.choice(a_packed, self.field("a_packed_tile"), self.field("a_tile"))
-            below = self.of("mul nsw", self.of("sub nsw", first, row), self.field("panels"))
-            sums = self.at(workspace, below, self.field("sums_tile"))
+            below = self.of("sub nsw", first, row)
+            sums = self.at(workspace, below, self.field("sums_down"))
             pointers = ", ".join(f"ptr {x}" for x in ("%table", "%context", near, b, sums))
             numbers = (a_step, b_step, first, last, column, number, k, end)
             passed = ", ".join(f"i64 {x}" for x in numbers)
@@ -273,7 +281,7 @@ class _Loops:
     def tiles(self) -> None:
         """All tiles of some rows."""
         fn, a_step = self.fn, "%a_step"
-        down = self.of("mul nsw", self.field("panels"), self.field("sums_tile"))
+        down = self.field("sums_down")
         pointers = [("ptr", "%a"), ("ptr", "%sums")]
         with fn.carrying("%first", "%last", "1", pointers) as (i, now, then):
             then[0] = fn.value(f"getelementptr i8, ptr {now[0]}, i64 {a_step}")
@@ -290,24 +298,31 @@ class _Loops:
         first_row = self.of("mul nsw", i, self.field("rows"))
         fn.do(f"store i64 {first_row}, ptr %context")
         resume = fn.value(f"icmp sgt i64 {k}, 0")
-        in_registers = self.flag("in_registers")
+        in_registers, in_lines = self.flag("in_registers"), self.pointer_flag("finish_lines")
         finishes = fn.value(f"icmp eq i64 {end}, {self.field('k')}")
         finishes = fn.value(f"select i1 {in_registers}, i1 false, i1 {finishes}")
+        each = fn.value(f"select i1 {in_lines}, i1 false, i1 {finishes}")
         place = _slot(fn, "%context", 1)
-        sums_step = self.field("sums_tile")
+        sums_step, width = self.field("sums_tile"), self.field("width")
         with fn.carrying("0", "%number", "1", [("ptr", "%b"), ("ptr", sums)]) as (n, now, then):
             then[0] = fn.value(f"getelementptr i8, ptr {now[0]}, i64 %b_step")
             then[1] = fn.value(f"getelementptr i8, ptr {now[1]}, i64 {sums_step}")
             j = self.of("add nsw", "%column", n)
-            fn.do(f"store i64 {self.of('mul nsw', j, self.field('width'))}, ptr {place}")
+            fn.do(f"store i64 {self.of('mul nsw', j, width)}, ptr {place}")
             wide = fn.value(f"icmp slt i64 {j}, {self.field('across_whole')}")
             tile = self.choice(wide, tiles[0], tiles[1], "ptr")
             to = self.choice(in_registers, "%context", now[1], "ptr")
             passed = f"ptr {a}, ptr {now[0]}, i64 {count}, ptr {to}, i1 {resume}, ptr %table"
             fn.do(f"call void {tile}({passed})")
-            with self.only_if(finishes):
+            with self.only_if(each):
                 finish = self.either(wide, ("finish0", "finish1"))
                 fn.do(f"call void {finish}(ptr {now[1]}, i64 {rows}, ptr %context)")
+        with self.only_if(fn.value(f"select i1 {in_lines}, i1 {finishes}, i1 false")):
+            fn.do(f"store i64 {self.of('mul nsw', '%column', width)}, ptr {place}")
+            number = self.of("sub nsw", self.field("across_whole"), "%column")
+            passed = f"i64 {self.least('%number', number)}, i64 %number, i64 {sums_step}"
+            finish = self.field("finish_lines", "ptr")
+            fn.do(f"call void {finish}(ptr {sums}, i64 {rows}, ptr %context, {passed})")
 
     def pack(
         self, what: str, near: str, far: str, count: str, bounds: tuple[str, str, str]

@@ -37,7 +37,8 @@ class MatrixProduct:
     """What is multiplied. Strides are in elements; any integers, 0 where an operand is repeated.
 
     dtype: that of the arithmetic, float32 or float64. a_dtype, b_dtype: those in memory, where they
-    differ (bfloat16, float16 or float32).
+    differ (bfloat16, float16 or float32). large_epilogue: whether what follows goes through arrays
+    which are as large as the result, and larger than caches.
     """
 
     dtype: Dtype
@@ -53,6 +54,7 @@ class MatrixProduct:
     b_column: int
     a_dtype: Dtype | None = None
     b_dtype: Dtype | None = None
+    large_epilogue: bool = False
 
     @property
     def memory(self) -> tuple[Dtype, Dtype]:
@@ -80,6 +82,8 @@ class Plan:
     along a column partial sums are kept, where k has several blocks.
     a_packing: "lines", "interleaved" or None. b_packed: whether B is copied.
     by_rows: whether threads share the rows, rather than the columns.
+    in_lines: whether the epilogue follows on all the tiles side by side at once, line by line: of
+    arrays of which a few lines are read, far apart, processors do not know what to load ahead.
     """
 
     tile: Tile
@@ -91,6 +95,7 @@ class Plan:
     a_packing: str | None
     b_packed: bool
     by_rows: bool
+    in_lines: bool = False
 
     def blocks(self, k: int) -> int:
         """How many blocks k has; at least one."""
@@ -115,7 +120,7 @@ class Plan:
 
     def sizes(self) -> tuple[int, int, int]:
         """Elements of a thread's workspace: partial sums, packed A, packed B."""
-        across = self.panels if self.rows_at_once else 1
+        across = self.panels if self.rows_at_once or self.in_lines else 1
         sums = self.tile.size(self.lanes) * max(self.rows_at_once, 1) * across
         a = self.a_tile_size() * self.group + 2 * self.lanes if self.a_packing else 0
         b = self.panel_size() * self.panels + 2 * self.lanes if self.b_packed else 0
@@ -233,10 +238,11 @@ def _outer_plan(
         "outer", spec.dtype, rows, width,
         spec.a_row, spec.a_k, spec.b_k, 1, b_padded=not in_place,
     )  # fmt: skip
+    in_lines = spec.large_epilogue and panels > 1
     at_once = min(down, max(1, _ROWS_AT_ONCE // rows)) if k_block < spec.k else 0
     plan = Plan(
         tile, lanes, k_block, panels, group, at_once, a_packing, not in_place,
-        by_rows=across < 16 and down > across,
+        by_rows=across < 16 and down > across, in_lines=in_lines,
     )  # fmt: skip
     if a_packing == "lines":
         tile = replace(tile, a_row=plan.line_size(), a_k=1)

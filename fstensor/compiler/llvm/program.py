@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias, final
 
 from fstensor.compiler.control import ChoiceStep, LoopStep, Nested
@@ -19,7 +19,7 @@ from fstensor.compiler.layout import ALIGNMENT, aligned, size_of
 from fstensor.compiler.llvm.attention import attention_room, write_attention
 from fstensor.compiler.llvm.control import write_choice, write_loop
 from fstensor.compiler.llvm.conv_program import conv_room, write_conv_step
-from fstensor.compiler.llvm.gemm import workspace_bytes, write_product
+from fstensor.compiler.llvm.gemm import MatrixProduct, workspace_bytes, write_product
 from fstensor.compiler.llvm.loop_frame import NESTED_PARAMETERS
 from fstensor.compiler.llvm.loops import write_epilogue, write_kernel
 from fstensor.compiler.llvm.number_loop import NumberLoop, is_of_numbers
@@ -141,7 +141,7 @@ def _write_steps(
             writes += [("scratch", place, place + step.room), ("workspace", 0, 1)]
         if isinstance(step, (ProductStep, ConvStep, AttentionStep)):
             if isinstance(step, ProductStep):
-                common, room = 0, workspace_bytes(step.product, writer.target, 1)
+                common, room = 0, workspace_bytes(_product(step, writer.target), writer.target, 1)
             elif isinstance(step, AttentionStep):
                 common, room = attention_room(step, writer.target)
             else:
@@ -283,7 +283,7 @@ def _write_product(
         ) -> None:
             write_epilogue(g, step.kernel, acc, [*batch, i, j], lanes, mask, target.has_fma)
 
-        write_product(f.module, names[key], step.product, target, extra, epilogue)
+        write_product(f.module, names[key], _product(step, target), target, extra, epilogue)
     p = step.product
     operands = [
         f.value(f"getelementptr i8, ptr {a}, i64 {offset * dtype.itemsize}")
@@ -296,6 +296,15 @@ def _write_product(
         return False
     f.do(f"call void @{names[key]}({arguments}, i64 %thread, i64 %threads)")
     return True
+
+
+def _product(step: ProductStep, target: Target) -> MatrixProduct:
+    """The product of a step, with what is to be known of its epilogue."""
+    p, kernel = step.product, step.kernel
+    places = [i.detail for i in kernel.instructions if i.op == "load"]
+    read = {a.buffer: kernel.buffers[a.buffer] for a in places if all(a.place.strides[-2:])}
+    size = math.prod(p.batch) * p.m * p.n * sum(d.itemsize for d in read.values())
+    return replace(p, large_epilogue=size > target.l2)
 
 
 def _write_attention(

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fstensor.compiler import memory
+from fstensor.core import memory
 
 FLOAT32 = np.dtype(np.float32)
 MEGABYTE = 1 << 20
@@ -48,6 +48,26 @@ def test_pooled_memory_is_aligned():
         assert len(owner) >= nbytes
         assert len(memoryview(owner).cast("B")) >= nbytes
     assert address(memory.array((MEGABYTE,), FLOAT32)) % 64 == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only where large pages are asked for")
+def test_large_blocks_begin_with_a_large_page():
+    for nbytes in (MEGABYTE, 3 * MEGABYTE + 5000, 10 * MEGABYTE):
+        assert ctypes.addressof(memory.allocate(nbytes)) % (2 * MEGABYTE) == 0
+
+
+@pytest.mark.parametrize("shape", [(), (3, 4), (300, 500), (1600, 1601)])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_copies(shape, order):
+    x = np.asarray(np.arange(np.prod(shape, dtype=int)).reshape(shape), order=order)
+    y = memory.copy(x)
+    np.testing.assert_array_equal(x, y)
+    assert (x.dtype, y.flags.c_contiguous) == (y.dtype, True)
+    assert not np.may_share_memory(x, y)
+    assert memory.is_pooled(y) == memory.is_pooled(y[None, ...].T) == (x.nbytes >= 1 << 16)
+    assert not memory.is_pooled(x)
+    objects = np.array([{}, []], object)
+    assert memory.copy(objects)[0] is objects[0]
 
 
 def test_sizes_of_blocks():
@@ -299,7 +319,7 @@ def test_fork_while_another_thread_holds_the_lock(monkeypatch):
 EXIT = """
 import builtins, sys, threading
 import numpy as np
-from fstensor.compiler import memory
+from fstensor.core import memory
 make = memory.maker((1000, 1000), np.dtype(np.float32))
 {then}
 """

@@ -31,7 +31,8 @@ IDLE_BYTES_ALLOWED = 256 << 20
 
 _ALIGNMENT = 64
 _GRAIN = 4096  # sizes are multiples of it
-_SMALLEST_MAPPED = 1 << 20  # from here on blocks are mapped, hence aligned to pages
+SMALLEST_MAPPED = 1 << 20  # from here on blocks are mapped, with large pages where there are some
+_LARGE_PAGE = 2 << 20
 _MAPS_PRIVATELY = hasattr(mmap, "MAP_PRIVATE") and hasattr(mmap, "MAP_ANONYMOUS")
 
 
@@ -50,13 +51,20 @@ class _Block:
 
 def _storage(size: int) -> np.ndarray[Any, Any]:
     """Bytes that keep their memory alive; `size` of them follow the first aligned one."""
-    if size < _SMALLEST_MAPPED or not _MAPS_PRIVATELY:
+    if size < SMALLEST_MAPPED or not _MAPS_PRIVATELY:
         return np.empty(size + _ALIGNMENT, np.uint8)
-    mapped = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    # The system gives large pages to what is whole ones; the last may be whole for a little more.
+    whole = -(-size // _LARGE_PAGE) * _LARGE_PAGE
+    if whole > size + size // 4:
+        whole = size
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    mapped = mmap.mmap(-1, whole + _LARGE_PAGE, flags=flags)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         with contextlib.suppress(OSError):  # of a kernel without them
             mapped.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(mapped, np.uint8)
+    bytes_ = np.frombuffer(mapped, np.uint8)
+    first = -bytes_.__array_interface__["data"][0] % _LARGE_PAGE
+    return bytes_[first : first + whole]
 
 
 @final
@@ -235,6 +243,23 @@ def maker(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Callable[[], np.ndarr
         return functools.partial(np.empty, shape, dtype)
     take, ndarray = _pool.shelf(size_of_block(nbytes)).take, np.ndarray
     return lambda: ndarray(shape, dtype, take())
+
+
+def copy(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """A copy of an array, in row-major order; of a large one, with memory of the pool."""
+    if x.nbytes < SMALLEST_POOLED or x.dtype.hasobject:
+        return x.copy()
+    result = array(x.shape, x.dtype)
+    result[...] = x
+    return result
+
+
+def is_pooled(x: np.ndarray[Any, Any]) -> bool:
+    """Whether an array has its memory from the pool."""
+    base = x.base
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return type(base).__module__ == __name__
 
 
 def live_bytes() -> int:
