@@ -12,7 +12,17 @@ import pytest
 import fstensor as fst
 import fstensor.numpy as fnp
 from fstensor import random
-from fstensor.examples import char_gpt, cola, common, sine, text, translation
+from fstensor.examples import (
+    char_gpt,
+    cola,
+    common,
+    datasets,
+    sine,
+    text,
+    translation,
+    word_classes,
+)
+from fstensor.examples.datasets import Examples
 from fstensor.nn import models
 
 
@@ -272,39 +282,140 @@ def write_cola(folder):
         (folder / "cola" / "tokenized" / f"{name}.tsv").write_text("".join(lines))
 
 
+COLA = ["--batch-size", "40", "--epochs", "6", "--networks", "2", "--folds", "2", "--lr", "1e-2"]
+
+
 @pytest.fixture(scope="module")
 def cola_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     write_cola(folder)
-    options = ["--data", str(folder), "--batch-size", "40", "--epochs", "6", "--networks", "2"]
-    options += ["--lr", "1e-2"]
+    options = ["--data", str(folder), *COLA]
     return run(cola, *options), options
 
 
-def test_sentences_of_the_corpus(tmp_path):
+def test_rare_words_become_their_endings():
+    texts = [["the", "wugs", "fly"], ["the", "wugging", "fly"]]
+    tokens, others, words = word_classes.encode(texts, [["the", "blicks", "x"]], 2)
+    assert tokens.tolist() == [[2, 7, 5, 6, 3], [2, 7, 4, 6, 3]]  # -ing, -s, fly, the
+    assert others.tolist() == [[2, 7, 5, 1, 3]]
+    assert words == 8
+    endings = {"walked": "-ed", "red": "-", "s": "-", "kindness": "-ness", "boys": "-s"}
+    assert {word: word_classes.ending(word) for word in endings} == endings
+
+
+def test_words_with_the_same_neighbors_are_a_class():
+    rng = np.random.default_rng(0)
+    groups = np.arange(4, 28).reshape(3, 8)  # the first, second and third words of sentences
+    tokens = np.pad(np.stack([rng.choice(group, 300) for group in groups], 1), [(0, 0), (1, 1)])
+    tokens[:, 0], tokens[:, -1] = text.START, text.END
+    vectors = word_classes.neighbor_vectors(tokens, 28)
+    np.testing.assert_allclose(np.linalg.norm(vectors[4:], axis=1), 1, rtol=1e-5)
+    near = vectors @ vectors.T
+    same = np.kron(np.eye(3), np.ones((8, 8))).astype(bool)
+    assert near[4:, 4:][same].min() > near[4:, 4:][~same].max()
+    table = word_classes.classes(vectors, 12, random.key(0))
+    assert table[text.PADDING] == text.PADDING
+    assert 1 <= table[1:].min() <= table.max() <= 12
+    found = [set(table[group].tolist()) for group in groups]
+    assert sum(map(len, found)) == len(set.union(*found))
+
+
+def test_k_means_ends_at_the_means():
+    rng = np.random.default_rng(0)
+    points = np.concatenate([rng.normal(x, 0.1, (20, 2)) for x in (0, 5)]).astype(np.float32)
+    groups = np.asarray(word_classes.k_means(fnp.asarray(points), 2, random.key(0)))
+    assert len(set(groups[:20])) == len(set(groups[20:])) == 1
+    assert groups[0] != groups[20]
+    points = rng.normal(size=(200, 3)).astype(np.float32)
+    groups = np.asarray(word_classes.k_means(fnp.asarray(points), 5, random.key(1)))
+    means = np.stack([points[groups == n].mean(0) for n in range(5)])
+    distances = np.linalg.norm(points[:, None] - means, axis=-1)
+    np.testing.assert_array_equal(distances.argmin(1), groups)
+
+
+def test_ngrams_are_those_of_the_sentence():
+    rng = np.random.default_rng(0)
+    tokens = rng.integers(1, 4, (20, 7, 2))
+    for row, length in zip(tokens, rng.integers(2, 8, 20), strict=True):
+        row[length:] = text.PADDING
+    found = cola.ngrams(tokens, 4)
+    assert (np.diff(found.sentences) >= 0).all()
+    expected = [
+        {
+            (level, pattern, *(row[start + place] for place in pattern))
+            for level, row in enumerate(sentence.T.tolist())
+            for pattern in cola.PATTERNS
+            for start in range(np.count_nonzero(row) - pattern[-1])
+        }
+        for sentence in tokens
+    ]
+    codes = [set(found.ngrams[found.sentences == n].tolist()) for n in range(20)]
+    assert len(found.ngrams) == sum(map(len, expected))
+    for n in range(20):
+        assert len(codes[n]) == len(expected[n])
+        assert len(codes[n] & codes[0]) == len(expected[n] & expected[0])
+
+
+def test_logistic_regression_ends_where_the_gradient_vanishes():
+    rng = np.random.default_rng(0)
+    has = rng.random((60, 30)) < 0.2
+    labels = (has[:, 0] | (rng.random(60) < 0.5)).astype(np.int32)
+    found = cola.Found(*np.nonzero(has))
+    weights = cola.logistic_regression(found, labels, 30)
+    assert weights.ngrams[0] > 0.5
+    odds = np.asarray(cola.log_odds(weights, found, 60))
+    np.testing.assert_allclose(odds, has @ weights.ngrams + weights.bias, rtol=1e-4, atol=1e-5)
+    errors = (1 / (1 + np.exp(-odds)) - labels) / 60
+    assert abs(errors.sum()) < 1e-4
+    slope = errors @ has + cola.PENALTY * np.asarray(weights.ngrams)
+    assert np.linalg.norm(slope) < 1e-4
+
+
+def test_ngrams_of_one_sentence_are_left_out():
+    tokens = np.array([[5, 6], [5, 7], [6, 8]])[..., None]
+    part = cola.Fold(
+        Examples(tokens, np.zeros(3)), Examples(tokens[1:], np.zeros(2)), 9, np.zeros((9, 1))
+    )
+    train, held_out, count = cola.numbered(part)
+    assert count == 2  # 5, and 6, alone
+    assert train.sentences.tolist() == [0, 0, 1, 2]
+    assert train.ngrams.tolist() == [0, 1, 0, 1]
+    assert held_out.sentences.tolist() == [0, 1]
+    assert held_out.ngrams.tolist() == [0, 1]
+
+
+def test_folds_share_no_sentence(tmp_path):
     write_cola(tmp_path)
-    data = cola.load(tmp_path)
-    assert [len(part.labels) for part in data[:3]] == [160, 20, 40]
-    assert data.train.inputs.dtype == np.int32
-    assert data.train.inputs.shape[1] <= 7
-    assert data.words == 4 + 12
-    assert data.held_out.labels.sum() + data.train.labels.sum() == 140
+    sentences = datasets.cola(tmp_path)["train"]
+    held_out = np.arange(0, 200, 5)
+    part = cola.fold(sentences, held_out)
+    assert part.train.inputs.dtype == np.int32
+    assert part.train.inputs.shape[0] == 160
+    assert part.train.inputs.shape[1] <= 9
+    np.testing.assert_array_equal(part.held_out.labels, sentences.labels[held_out])
+    assert part.words == 4 + 12
+    assert part.vectors.shape == (16, 16)
+    found, sizes = cola.with_classes(part, random.key(0))
+    assert found.train.inputs.shape == (*part.train.inputs.shape, 3)
+    np.testing.assert_array_equal(found.held_out.inputs[..., 0], part.held_out.inputs)
+    assert len(sizes) == 3
+    assert sizes[0] == 16
 
 
 def test_acceptability_is_learned(cola_run):
     (scores, _), _ = cola_run
-    assert scores["all accepted"].matthews == 0
-    assert scores["all networks"].accuracy > scores["all accepted"].accuracy + 0.1
-    assert scores["all networks"].matthews > 0.5
+    assert scores["all accepted"] == pytest.approx((0.7, 0))
+    for name in ("networks", "n-grams", "both"):
+        assert scores[name].accuracy > 0.9
+        assert scores[name].matthews > 0.75
 
 
 def test_cola_prints_progress_and_a_table(cola_run):
     (scores, output), _ = cola_run
     lines = output.splitlines()
-    words = r"loss +[\d.]+  development loss [\d.]+  accuracy [\d.]+ +[\d.]+ s"
-    assert re.fullmatch(rf" *network 2  epoch 6/6  {words}", lines[11])
-    assert re.split("  +", lines[12]) == ["40 sentences held out", "accuracy", "Matthews"]
-    for line, (name, score) in zip(lines[14:], scores.items(), strict=True):
+    assert re.fullmatch(r" *fold 2, 2  epoch 6/6  loss +[\d.]+ +[\d.]+ s", lines[23])
+    assert re.split("  +", lines[24]) == ["200 sentences held out", "accuracy", "Matthews"]
+    for line, (name, score) in zip(lines[26:], scores.items(), strict=True):
         row = [name, f"{score.accuracy:.2%}", f"{score.matthews:.3f}"]
         assert re.split("  +", line) == row
 
@@ -313,7 +424,8 @@ def test_cola_same_seed_same_numbers(cola_run):
     _, options = cola_run
     short = [*options, "--epochs", "1", "--networks", "1"]
     texts = [run(cola, *short, "--seed", seed)[1] for seed in ("0", "0", "1")]
-    first, again, other = (re.search(r"network 1 .*  loss .*  dev", text)[0] for text in texts)
+    first, again, other = (re.findall(r"loss +[\d.]+", text) for text in texts)
+    assert len(first) == 2
     assert first == again != other
 
 
@@ -322,5 +434,8 @@ def test_cola_options(capsys, tmp_path):
     missing = message(capsys, cola, "--data", str(tmp_path))
     assert "in_domain_train.tsv is not there; its authors publish it at https://nyu-mll" in missing
     write_cola(tmp_path)
-    many = message(capsys, cola, "--data", str(tmp_path), "--batch-size", "161")
-    assert "--batch-size must be at most 160" in many
+    data = ["--data", str(tmp_path)]
+    assert "--batch-size must be at most 160" in message(capsys, cola, *data, "--batch-size", "161")
+    for folds in ("1", "201"):
+        few = message(capsys, cola, *data, "--folds", folds)
+        assert f"--folds must be from 2 to 200, got {folds}" in few
