@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import final
 
 from fstensor.compiler.domain import Domain
@@ -66,7 +65,7 @@ class _StepWriter:
     def _behind_reads(self, mix: MixProduct) -> MixProduct:
         """Count the result among what is written, which comes behind all that is read."""
         result = mix.result
-        return replace(mix, result=replace(result, buffer=result.buffer + len(self.reads)))
+        return mix._replace(result=result._replace(buffer=result.buffer + len(self.reads)))
 
     def _place(self, atom: Atom, index: Index, rank: int) -> tuple[int, Affine]:
         v, place = self.values.in_memory(atom, index, rank)
@@ -153,6 +152,6 @@ class _StepWriter:
                 if (i.op, factors) not in (("mul", [0]), ("mul", [1]), ("div", [1])):
                     break
                 scale = (i.op, i.args[factors[0]])
-                m = replace(m, value=i.args[1 - factors[0]], scales=(scale, *m.scales))
+                m = m._replace(value=i.args[1 - factors[0]], scales=(scale, *m.scales))
             found.append(m)
         return found

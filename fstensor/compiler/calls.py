@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeAlias, final
+from typing import NamedTuple, TypeAlias, final
 
 from fstensor.array import Array
 from fstensor.core.jaxpr import Atom, Eqn, Var
 
 
 @final
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """A native call: one function for the kernels of a segment.
 
     reads, writes: the values that it is handed as arrays. scratch: bytes of memory that it needs;
@@ -34,8 +32,7 @@ Part: TypeAlias = Call | Eqn  # an equation is run by its primitive's `impl`
 
 
 @final
-@dataclass(frozen=True)
-class Assembled:
+class Assembled(NamedTuple):
     """What is to be run, in order, and the outputs then.
 
     constants: the values of variables that the program does not have itself.

@@ -10,8 +10,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import final
+from dataclasses import dataclass
+from typing import NamedTuple, final
 
 from fstensor.compiler.kernels import LOADS, Access, Kernel, Store, computed, grouped
 from fstensor.core.affine import Affine
@@ -21,8 +21,7 @@ from fstensor.ops.conv import ConvGeneralDilated
 
 
 @final
-@dataclass(frozen=True)
-class SpatialAxis:
+class SpatialAxis(NamedTuple):
     """How the window moves along an axis: result p reads p stride + k dilation - low for each k.
 
     size: of the operand, outside of which there are zeros. places: how many results. lhs, rhs: how
@@ -52,8 +51,7 @@ class SpatialAxis:
 
 
 @final
-@dataclass(frozen=True)
-class Convolution:
+class Convolution(NamedTuple):
     """The sums over inputs c and places k of lhs[n, c, p stride + k dilation - low] rhs[o, c, k].
 
     dtype: of the arithmetic. batch, inputs, outputs: the numbers of n, c, o in each of the groups.
@@ -101,8 +99,7 @@ class Convolution:
 
 
 @final
-@dataclass(frozen=True)
-class Phase:
+class Phase(NamedTuple):
     """Results that are computed together, and the map that they go through on their way to memory.
 
     The kernel's axes are the batch, the spatial ones in the order of `convolution.axes`, and last
@@ -137,8 +134,7 @@ class ConvStep:
 
 
 @final
-@dataclass(frozen=True)
-class Dilated:
+class Dilated(NamedTuple):
     """A spatial axis before it falls into phases; `base` is the dilation of the operand."""
 
     axis: SpatialAxis
@@ -183,8 +179,7 @@ def make_phases(convolution: Convolution, bases: Sequence[int], kernel: Kernel) 
     """
     axes = [list(Dilated(a, b).phases()) for a, b in zip(convolution.axes, bases, strict=True)]
     for parts in itertools.product(*axes):
-        part = replace(
-            convolution,
+        part = convolution._replace(
             axes=tuple([axis for _, _, axis, _ in parts]),
             rhs=convolution.rhs + sum(offset for _, _, _, offset in parts),
         )
@@ -209,9 +204,9 @@ def _moved(kernel: Kernel, sizes: Sequence[int], moves: Sequence[tuple[int, int]
     result = Kernel(tuple(sizes), (), list(kernel.buffers))
     for i in kernel.instructions:
         if i.op in LOADS:
-            i = replace(i, detail=access(i.detail))
+            i = i._replace(detail=access(i.detail))
         elif i.op == "index":
-            i = replace(i, detail=moved(i.detail))
+            i = i._replace(detail=moved(i.detail))
         result.instructions.append(i)
     result.stores = [Store(access(s.access), s.value) for s in kernel.stores]
     return result
@@ -281,8 +276,8 @@ def convolution_step(
     )
     if outputs == 1 and groups > 1:
         # Groups of one output each are computed as outputs, each of which reads its own elements.
-        conv = replace(
-            conv, groups=1, outputs=groups, lhs_output=conv.lhs_group, rhs_output=conv.rhs_group
+        conv = conv._replace(
+            groups=1, outputs=groups, lhs_output=conv.lhs_group, rhs_output=conv.rhs_group
         )
     whole = grouped(kernel, order, len(order))
     return ConvStep(list(make_phases(conv, bases, whole)), whole, reads, writes)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TypeAlias, final
+from typing import NamedTuple, TypeAlias, final
 
 from fstensor.core.affine import Affine, Index
 
@@ -17,8 +16,7 @@ Shape: TypeAlias = tuple[int, ...]
 
 
 @final
-@dataclass(frozen=True)
-class Domain:
+class Domain(NamedTuple):
     """What a kernel runs over: a shape, and the axes that it reduces.
 
     together: the box of elements that are computed at once, where it is not a single one.

@@ -15,7 +15,7 @@ import heapq
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import final
+from typing import NamedTuple, final
 
 from fstensor.compiler.attention import attend
 from fstensor.compiler.attention_step import attention_step
@@ -63,8 +63,7 @@ class _Unit:
 
 
 @final
-@dataclass(frozen=True)
-class _Edge:
+class _Edge(NamedTuple):
     """The use of a value that a step makes: `views` lie between it and the operand of `user`."""
 
     value: Var

@@ -16,7 +16,7 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 
@@ -40,8 +40,7 @@ def computed(dtype: Dtype) -> Dtype:
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(NamedTuple):
     """An element of a buffer: its number, and the position as a function of the axes."""
 
     buffer: int
@@ -49,8 +48,7 @@ class Access:
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Instruction:
+class Instruction(NamedTuple):
     """One operation on elements.
 
     op: a name of `core.scalar`, or "constant", "index", "convert", "bitcast", "select", "fma",
@@ -69,8 +67,7 @@ class Instruction:
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Store:
+class Store(NamedTuple):
     """A value written to memory.
 
     along: an outer axis that the place does not depend on, where what is written is combined by

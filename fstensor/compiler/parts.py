@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import final
+from typing import NamedTuple, final
 
 from fstensor.compiler.control import NativeControl
 from fstensor.compiler.domain import Domain, Shape
@@ -105,8 +104,7 @@ def scatter_steps(values: InMemory, eqn: Eqn) -> list[Step]:
 
 
 @final
-@dataclass(frozen=True)
-class _Box:
+class _Box(NamedTuple):
     """A part of two values: the indices of its element at each index of `shape`."""
 
     shape: Shape

@@ -13,8 +13,7 @@ from fstensor.core.jaxpr import Var
 
 
 @final
-@dataclass(frozen=True)
-class Loops:
+class Loops(NamedTuple):
     """The loops of a new kernel: where the axes of the old one are in it, and what else begins it.
 
     at: for each old axis the new one, or None. cut: the axis that is run through in chunks, perhaps

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import final
+from types import MappingProxyType
+from typing import NamedTuple, final
 
 from fstensor.compiler.kernels import LOADS, Access, Instruction, Kernel, merged
 from fstensor.compiler.saving import kept_values
@@ -18,8 +18,7 @@ _LEAST_STREAMED = 1 << 20
 
 
 @final
-@dataclass(frozen=True)
-class Schedule:
+class Schedule(NamedTuple):
     """A kernel with its axes in the order of its loops.
 
     lane: the axis that vectors lie along, the last outer or the last inner one; -1 when there is no
@@ -35,7 +34,7 @@ class Schedule:
     unroll: int
     streamed: frozenset[int] = frozenset()
     streamed_place: Affine | None = None
-    kept: Mapping[int, int] = field(default_factory=dict)
+    kept: Mapping[int, int] = MappingProxyType({})
 
     @property
     def across_rows(self) -> bool:
@@ -87,7 +86,7 @@ def scheduled(kernel: Kernel, vector_bytes: int, is_minor: bool = False) -> Sche
     unroll = 1 if is_minor else min(_unroll(kernel), 1 << (rounds.bit_length() - 1))
     found = Schedule(kernel, at, lanes, unroll, *_streamed(kernel, at, lanes, vector_bytes))
     kept = kept_values(kernel, at, found.kept_elements) if kernel.inner else {}
-    return replace(found, kept=kept)
+    return found._replace(kept=kept)
 
 
 def _lane(kernel: Kernel, outer: list[int], inner: list[int]) -> int | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 from fstensor.compiler.kernels import Kernel
 from fstensor.core.affine import Affine
@@ -22,8 +22,7 @@ from fstensor.core.primitive import Primitive
 
 
 @final
-@dataclass(frozen=True)
-class Mix:
+class Mix(NamedTuple):
     """A product that sums over the scores of a row, or of a column.
 
     matrix: the value with the axes of the scores. eqn: the contraction, whose operand `side` is the
@@ -87,8 +86,7 @@ class Attention(Primitive):
 
 
 @final
-@dataclass(frozen=True)
-class Lines:
+class Lines(NamedTuple):
     """Where a matrix lies: for each batch index some lines, each of some elements.
 
     buffer: its number among the values that a step reads, or writes. Strides are in elements.
@@ -112,8 +110,7 @@ class Lines:
 
 
 @final
-@dataclass(frozen=True)
-class ScoreProduct:
+class ScoreProduct(NamedTuple):
     """Scores as sums over `depth`: the product of a line for each query and one for each key.
 
     buffer: the one of the kernel that has them.
@@ -129,8 +126,7 @@ class ScoreProduct:
 
 
 @final
-@dataclass(frozen=True)
-class MixProduct:
+class MixProduct(NamedTuple):
     """Sums of lines, weighted by a value of the kernel: for each query over keys, or vice versa.
 
     scales: what a sum is multiplied with or divided by, each an operation and a value of the row.

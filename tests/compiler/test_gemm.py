@@ -9,7 +9,6 @@ import mmap
 import re
 import sys
 import threading
-from dataclasses import replace
 
 import ml_dtypes
 import numpy as np
@@ -220,7 +219,7 @@ def test_layouts_and_odd_sizes(layouts, place, dtype):
 )
 def test_epilogues_along_lines(m, n, k, batch, threads, target):
     spec, *rest = case(np.float32, m, n, k, "CR", batch)
-    spec = replace(spec, large_epilogue=True)
+    spec = spec._replace(large_epilogue=True)
     assert make_plan(spec, TARGETS[target]).in_lines
     check((spec, *rest), TARGETS[target], threads=threads)
     a, b, want, scale = rest
@@ -269,7 +268,7 @@ def test_many_rows_have_their_partial_sums_in_parts(dtype):
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
 @pytest.mark.parametrize(("m", "n", "k", "layouts"), [(1, 9001, 31, "RR"), (9001, 1, 31, "CR")])
 def test_long_results_have_their_partial_sums_in_parts(m, n, k, layouts, dtype):
-    target = replace(host_target(), l2=2**16)
+    target = host_target()._replace(l2=2**16)
     spec, *rest = case(dtype, m, n, k, layouts)
     plan = make_plan(spec, target)
     assert plan.k_block < k
@@ -313,14 +312,14 @@ def test_threads_share_the_work(m, n, k, threads, together):
 @pytest.mark.parametrize(("m", "n", "k"), [(0, 3, 4), (3, 0, 4), (3, 4, 0), (1, 4, 0), (4, 1, 0)])
 def test_empty(m, n, k):
     spec, *_ = case(np.float32, max(m, 1), max(n, 1), max(k, 1))
-    spec = replace(spec, m=m, n=n, k=k)
+    spec = spec._replace(m=m, n=n, k=k)
     nothing = np.zeros(1, np.float32)
     assert (computed(spec, host_target(), nothing, nothing) == np.zeros((m, n))).all()
 
 
 def test_empty_batch():
     spec, *_ = case(np.float32, 3, 4, 5)
-    spec = replace(spec, batch=(2, 0), a_batch=(1, 1), b_batch=(1, 1))
+    spec = spec._replace(batch=(2, 0), a_batch=(1, 1), b_batch=(1, 1))
     nothing = np.zeros(1, np.float32)
     assert workspace_bytes(spec, host_target(), 4) == 0
     assert computed(spec, host_target(), nothing, nothing).shape == (2, 0, 3, 4)

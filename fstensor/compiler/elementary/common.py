@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import final
+from typing import NamedTuple, final
 
 import numpy as np
 
@@ -14,8 +13,7 @@ LOG2_E = 1.4426950408889634
 
 
 @final
-@dataclass(frozen=True)
-class Format:
+class Format(NamedTuple):
     """The layout of a float dtype, and ln 2 in two parts.
 
     The first part, `ln2_high`, has so few bits that its product with any exponent is exact.

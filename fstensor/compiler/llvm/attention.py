@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 
 from fstensor.compiler.kernels import identity
 from fstensor.compiler.llvm.attention_plan import AttentionPlan, Sweep
@@ -306,7 +305,7 @@ class _Writer:
         whole_tile = Tile(
             "outer", FLOAT32, plan.rows, plan.width, line, element, plan.width, 1, b_padded=True
         )
-        of = [whole_tile, replace(whole_tile, rows=rest)]
+        of = [whole_tile, whole_tile._replace(rows=rest)]
         queries = self._room(self.packed[number])
         keys = self._lines(fn, product.keys, self.batch)
         with fn.loop(*tiles) as t:
@@ -506,7 +505,7 @@ class _Writer:
         last = plan.keys % plan.block_keys or plan.block_keys
         lines, line = self._in_rows(mix, "%first", self.count, columns)
         tile = Tile("outer", FLOAT32, rows, width, plan.width, 1, line, 1, False)
-        rest = replace(tile, rows=last % rows or rows)
+        rest = tile._replace(rows=last % rows or rows)
         with fn.loop(*keys, str(rows)) as j:
             end = fn.value(f"add nsw i64 {j}, {rows}")
             whole = fn.value(f"icmp sle i64 {end}, {keys[1]}")

@@ -10,7 +10,7 @@ of keys. Within a sweep, keys are taken in blocks for which everything is in the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import prod
 from typing import final
 
@@ -130,7 +130,7 @@ class AttentionPlan:
         size = self.target.vector_bytes
         while size > 16 and depth * FLOAT32.itemsize <= size // 2:
             size //= 2
-        return replace(self.target, vector_bytes=size)
+        return self.target._replace(vector_bytes=size)
 
     def padded(self, mix: MixProduct, width: int) -> int:
         """How many elements apart the sums of a tile's rows lie."""

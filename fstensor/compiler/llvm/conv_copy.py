@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from fstensor.compiler.convolution import Convolution
 from fstensor.compiler.llvm.conv_plan import ConvPlan, Copied
@@ -55,8 +55,7 @@ def write_copy(module: Module, name: str, conv: Convolution, plan: ConvPlan, lan
     fn.finish()
 
 
-@dataclass(frozen=True)
-class _Copy:
+class _Copy(NamedTuple):
     fn: Function
     conv: Convolution
     plan: ConvPlan

@@ -9,9 +9,9 @@ that are as large as the operand; such are derivatives, where the inputs are the
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
+from typing import NamedTuple
 
 from fstensor.compiler.convolution import Convolution
 from fstensor.compiler.llvm.target import Target
@@ -28,8 +28,7 @@ _BAND_BYTES = 128 * 1024
 _PARTS = 16
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """An axis along which results lie that share an element of the kernel.
 
     axis: a spatial axis, or -1 for the batch. stride: how far apart their elements are in the
@@ -42,8 +41,7 @@ class Row:
     tile: int = 1
 
 
-@dataclass(frozen=True)
-class Level:
+class Level(NamedTuple):
     """A loop over the sums: its strides in the operand, and in the kernel or its copy."""
 
     size: int
@@ -51,8 +49,7 @@ class Level:
     b: int
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """Neighbouring results in a vector: `lanes` of them from `at`, of which `valid` exist."""
 
     at: int
@@ -60,8 +57,7 @@ class Piece:
     valid: int
 
 
-@dataclass(frozen=True)
-class Copied:
+class Copied(NamedTuple):
     """An axis of a copy of the operand, from the slowest to the fastest in memory.
 
     axis: a spatial axis, or -1 for inputs or batch, -2 for outputs. source, target: strides in
@@ -77,8 +73,7 @@ class Copied:
     size: int
 
 
-@dataclass(frozen=True)
-class ConvPlan:
+class ConvPlan(NamedTuple):
     """See the module.
 
     copies: the axes of the copy of the operand; empty where it is read in place. images: how many
@@ -237,7 +232,7 @@ def _copies(conv: Convolution, by_inputs: bool, band: int) -> tuple[Copied, ...]
     if in_place and not conv.lhs_output:
         return ()
     size, stride = (conv.batch, conv.lhs_batch) if by_inputs else (conv.inputs, conv.lhs_input)
-    taken = (replace(conv.axes[0], places=band), *conv.axes[1:])
+    taken = (conv.axes[0]._replace(places=band), *conv.axes[1:])
     axes = [(i, a.lhs, a.extent, a.low, a.size) for i, a in enumerate(taken)]
     axes.append((-1, stride, size, 0, size))
     # Axes of size 1 go outside, where they disturb no run of elements.

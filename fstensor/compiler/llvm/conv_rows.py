@@ -12,9 +12,9 @@ there.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
+from typing import NamedTuple
 
 from fstensor.compiler.convolution import Convolution, SpatialAxis
 from fstensor.compiler.llvm.packing import Source, constant_mask, load, offset, store, widened
@@ -40,8 +40,7 @@ _SHORT_EPILOGUE = 12
 Epilogue = Callable[[Function, str, list[str], int, str | None], None]
 
 
-@dataclass(frozen=True)
-class RowPlan:
+class RowPlan(NamedTuple):
     """See the module.
 
     axis: the spatial axis of a row. vectors_along: "places", which are those of the row, "outputs"

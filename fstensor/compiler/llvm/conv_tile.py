@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from fstensor.compiler.llvm.conv_plan import Level, Piece, unrolled_from
 from fstensor.compiler.llvm.packing import constant_mask, load, offset, store
@@ -14,8 +14,7 @@ from fstensor.compiler.llvm.vector import suffix, type_of
 from fstensor.core.scalar import Dtype
 
 
-@dataclass(frozen=True)
-class ConvTile:
+class ConvTile(NamedTuple):
     """Sums over all `levels` of a[row, k] b[k, column]; `rows` are offsets of elements of a.
 
     pieces: the vectors of columns. b_row: how far apart rows of sums are stored. resumable: whether

@@ -30,7 +30,6 @@ find in a table what a product is.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 
 from fstensor.compiler.llvm.gemm_loops import Context, table, write_loops
@@ -144,15 +143,15 @@ class _Writer:
         %sums: where its results are stored, or the context of the epilogue that it writes itself.
         """
         packed = self.plan.b_packed and self.plan.tile.kind == "outer"
-        tile = replace(
-            self.plan.tile, rows=rows, width=width, b_padded=packed,
+        tile = self.plan.tile._replace(
+            rows=rows, width=width, b_padded=packed,
             a_row="%a_row", a_k="%a_k", b_k="%b_k", b_column="%b_column",
         )  # fmt: skip
         name = f"tile_{tile.kind}_{tile.dtype}_{rows}x{width}"
         if packed:
-            tile, name = replace(tile, b_k=tile.row_size(self.plan.lanes)), f"{name}_panel"
+            tile, name = tile._replace(b_k=tile.row_size(self.plan.lanes)), f"{name}_panel"
         if self.plan.a_packing == "interleaved":
-            tile, name = replace(tile, a_row=1, a_k=rows), f"{name}_interleaved"
+            tile, name = tile._replace(a_row=1, a_k=rows), f"{name}_interleaved"
         if self.in_registers:
             name = f"{self.name}.tile{rows}x{width}"
         if name in self.module:
@@ -228,7 +227,7 @@ class _Writer:
         self, fn: Function, width: int, sums: str, r: str, batch: list[str], i: str, column: str
     ) -> None:
         """Hand line r of the sums of a tile to the epilogue."""
-        tile = replace(self.plan.tile, width=width)
+        tile = self.plan.tile._replace(width=width)
         dtype, pieces = tile.dtype, tile.pieces(self.plan.lanes)
 
         def piece(at: str, lanes: int, mask: str | None) -> None:
@@ -254,7 +253,7 @@ class _Writer:
         """A function that copies panels of B."""
         spec, tile = self.spec, self.plan.tile
         # A column of b alone is read by elements, not vectors.
-        narrow = replace(tile, width=width)
+        narrow = tile._replace(width=width)
         padded = narrow.row_size(self.plan.lanes) if tile.kind == "outer" else width
         return self._packing(spec.memory[1], spec.b_k, spec.b_column, width, padded)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from fstensor.compiler.llvm.gemm_plan import MatrixProduct, Plan
 from fstensor.compiler.llvm.text import Function, Module
@@ -108,8 +108,7 @@ def table(
     return values
 
 
-@dataclass(frozen=True)
-class Context:
+class Context(NamedTuple):
     """What an epilogue is told, in memory: row and column, indices of the batch, its pointers."""
 
     batch: int

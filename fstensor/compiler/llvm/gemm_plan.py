@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from fstensor.compiler.llvm.target import Target
 from fstensor.compiler.llvm.tiles import Tile
@@ -32,8 +32,7 @@ def _rounded_up(x: int, step: int) -> int:
     return _quotient_up(x, step) * step
 
 
-@dataclass(frozen=True)
-class MatrixProduct:
+class MatrixProduct(NamedTuple):
     """What is multiplied. Strides are in elements; any integers, 0 where an operand is repeated.
 
     dtype: that of the arithmetic, float32 or float64. a_dtype, b_dtype: those in memory, where they
@@ -66,15 +65,14 @@ class MatrixProduct:
 
         With n = 1, or where columns of C are contiguous, this may be the better one to write.
         """
-        return replace(
-            self, m=self.n, n=self.m,
+        return self._replace(
+            m=self.n, n=self.m,
             a_batch=self.b_batch, a_row=self.b_column, a_k=self.b_k, a_dtype=self.b_dtype,
             b_batch=self.a_batch, b_column=self.a_row, b_k=self.a_k, b_dtype=self.a_dtype,
         )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """How a product is cut into pieces. Counts of tiles are of `tile`, or of what remains of it.
 
     k_block: how much of k is done at once. panels: how many tiles along a row share a packed block
@@ -142,8 +140,7 @@ def has_no_results(spec: MatrixProduct) -> bool:
 
 def normal(spec: MatrixProduct) -> MatrixProduct:
     """The same product with strides of 1 where a stride does not matter."""
-    return replace(
-        spec,
+    return spec._replace(
         a_row=spec.a_row if spec.m > 1 else 1,
         b_column=spec.b_column if spec.n > 1 else 1,
         a_k=spec.a_k if spec.k > 1 else 1,
@@ -186,7 +183,7 @@ def _inner_plan(spec: MatrixProduct, lanes: int, a_alike: bool, b_alike: bool) -
     tile = Tile("inner", spec.dtype, rows, width, spec.a_row, 1, 1, spec.b_column, False)
     plan = Plan(tile, lanes, spec.k, 1, 1, 0, a_packing, b_packed, by_rows=spec.n == 1)
     if a_packing:
-        plan = replace(plan, tile=replace(tile, a_row=plan.line_size()))
+        plan = plan._replace(tile=tile._replace(a_row=plan.line_size()))
     return plan
 
 
@@ -245,9 +242,9 @@ def _outer_plan(
         by_rows=across < 16 and down > across, in_lines=in_lines,
     )  # fmt: skip
     if a_packing == "lines":
-        tile = replace(tile, a_row=plan.line_size(), a_k=1)
+        tile = tile._replace(a_row=plan.line_size(), a_k=1)
     elif a_packing:
-        tile = replace(tile, a_row=1, a_k=rows)
+        tile = tile._replace(a_row=1, a_k=rows)
     if plan.b_packed:
-        tile = replace(tile, b_k=tile.row_size(lanes))
-    return replace(plan, tile=tile)
+        tile = tile._replace(b_k=tile.row_size(lanes))
+    return plan._replace(tile=tile)

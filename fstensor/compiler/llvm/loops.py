@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import final
 
 from fstensor.compiler.kernels import LOADS, Instruction, Kernel, Store, identity
@@ -34,7 +33,7 @@ def write_kernel(
         write_kernel(
             module,
             f"{name}_cached",
-            replace(schedule, streamed=frozenset(), streamed_place=None),
+            schedule._replace(streamed=frozenset(), streamed_place=None),
             has_fma,
         )
         _unless_past_caches(f, schedule, f"@{name}_cached({', '.join(parameters)})")

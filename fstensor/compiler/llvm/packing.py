@@ -7,7 +7,7 @@ for a range of k. It is laid out either as [k][width], "interleaved", or as [wid
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from fstensor.compiler.llvm.text import Function, Module
 from fstensor.compiler.llvm.vector import (
@@ -20,8 +20,7 @@ from fstensor.compiler.llvm.vector import (
 from fstensor.core.scalar import Dtype
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """Where elements come from: dtype in memory, dtype wanted, and strides in elements.
 
     A stride may be the name of an i64 that is known when the code runs.

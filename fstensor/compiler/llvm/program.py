@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeAlias, final
 
 from fstensor.compiler.control import ChoiceStep, LoopStep, Nested
@@ -304,7 +304,7 @@ def _product(step: ProductStep, target: Target) -> MatrixProduct:
     places = [i.detail for i in kernel.instructions if i.op == "load"]
     read = {a.buffer: kernel.buffers[a.buffer] for a in places if all(a.place.strides[-2:])}
     size = math.prod(p.batch) * p.m * p.n * sum(d.itemsize for d in read.values())
-    return replace(p, large_epilogue=size > target.l2)
+    return p._replace(large_epilogue=size > target.l2)
 
 
 def _write_attention(

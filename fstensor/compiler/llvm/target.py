@@ -7,15 +7,14 @@ kind in its place, to look at the code for it or to run it: "avx512", "avx2" or 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 from fstensor.core.scalar import Dtype
 from fstensor.errors import OptionError
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """A kind of CPU, as far as the code written for it depends on it.
 
     vector_bytes: the size of a vector register (64, 32 or 16). registers: how many there are.

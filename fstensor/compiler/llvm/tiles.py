@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from fstensor.compiler.llvm.packing import (
     constant_mask,
@@ -23,8 +23,7 @@ from fstensor.core.scalar import Dtype
 _UNDER_WAY = 8
 
 
-@dataclass(frozen=True)
-class Tile:
+class Tile(NamedTuple):
     """`rows` by `width` sums over k of a[row, k] b[k, column]; strides are in elements.
 
     A stride may be the name of an i64 that is known when the code runs.
