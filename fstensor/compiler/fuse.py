@@ -35,6 +35,7 @@ from fstensor.core.affine import Affine
 from fstensor.core.jaxpr import Atom, ClosedJaxpr, Eqn, Jaxpr, Var
 from fstensor.ops.barrier import OptimizationBarrier
 from fstensor.ops.cumulative import Cumulative
+from fstensor.ops.families import PerElement
 from fstensor.ops.reduce import Reduction
 
 # A kernel with more equations than this would run out of registers.
@@ -90,14 +91,15 @@ class _Fusion:
         for atom in eqn.invars:
             yield from self._edges_of(atom, eqn)
 
-    def _edges_of(self, atom: Atom, user: Eqn) -> Iterator[_Edge]:
-        views: list[Eqn] = []
+    def _edges_of(self, atom: Atom, user: Eqn, through: Sequence[Eqn] = ()) -> Iterator[_Edge]:
+        views = list(through)
         while isinstance(atom, Var) and atom in self.values.maker:
             made_by = self.values.maker[atom]
             kind = self.values.kind(made_by)
             if kind == "inline":
+                is_map = isinstance(made_by.primitive, PerElement)
                 for a in made_by.invars:
-                    yield from self._edges_of(a, user)
+                    yield from self._edges_of(a, user, views if is_map else ())
                 break
             if kind == "iota":
                 break

@@ -255,7 +255,24 @@ class Recorder(IndexedOps[int]):
 
     def binary(self, op: str, x: int, y: int) -> int:
         assert self.dtype(x) == self.dtype(y), (op, self.dtype(x), self.dtype(y))
+        chosen = op == "div" and self.kernel.instructions[y].op == "select"
+        inverse = self._inverse(y) if chosen else None  # of a number alone, LLVM finds it
+        if inverse is not None:
+            return self._of("mul", self.dtype(x), x, inverse)
         return self._of(op, self.dtype(x), x, y)
+
+    def _inverse(self, x: int) -> int | None:
+        """1 / x where dividing by x is multiplying by that, to the bit: for powers of two."""
+        i = self.kernel.instructions[x]
+        if i.op == "constant" and i.dtype.kind == "f":
+            mantissa, exponent = math.frexp(float(i.detail))
+            if abs(mantissa) == 0.5 and abs(exponent) < 100:
+                return self.constant(1 / i.detail, i.dtype)
+        elif i.op == "select":
+            first, second = (self._inverse(a) for a in i.args[1:])
+            if first is not None and second is not None:
+                return self.select(i.args[0], first, second)
+        return None
 
     def compare(self, op: str, x: int, y: int) -> int:
         assert self.dtype(x) == self.dtype(y), (op, self.dtype(x), self.dtype(y))

@@ -246,6 +246,8 @@ class Operand(Elements[int]):
     def take(self, index: Index, offsets: Sequence[int | None]) -> int:
         if isinstance(self._atom, Literal):
             return self._lowering.value(self._atom, ())
+        if not self._lowering.values.lies(self._atom):
+            return self._take_operands(index, offsets)
         access = self._lowering.in_memory(self._atom, index)
         record, total = self._lowering.record, None
         for d, i in enumerate(offsets):
@@ -254,3 +256,13 @@ class Operand(Elements[int]):
                 part = i if step == 1 else record.mul(i, record.constant(step, INT64))
                 total = part if total is None else record.add(total, part)
         return record.load(access) if total is None else record.take(access, total)
+
+    def _take_operands(self, index: Index, offsets: Sequence[int | None]) -> int:
+        """Of what is computed here: the same of its operands; constants are so everywhere."""
+        assert isinstance(self._atom, Var)
+        eqn = self._lowering.values.maker[self._atom]
+        if not isinstance(eqn.primitive, PerElement):
+            return self._lowering.value(self._atom, index)  # a view of a constant
+        args = [Operand(self._lowering, a).take(index, offsets) for a in eqn.invars]
+        result: int = eqn.primitive.lower(self._lowering.record, *args)
+        return result

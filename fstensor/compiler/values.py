@@ -7,7 +7,7 @@ from typing import final
 
 from fstensor.compiler.kinds import kind_of, source_of
 from fstensor.compiler.lowering import InMemory
-from fstensor.compiler.recompute import recomputed
+from fstensor.compiler.recompute import derived, recomputed
 from fstensor.core.affine import Affine
 from fstensor.core.jaxpr import Atom, Eqn, Jaxpr, Var
 from fstensor.ops.arrange import Concatenate
@@ -27,7 +27,7 @@ class Values(InMemory):
         self.jaxpr = jaxpr
         self._make_real()
         self._settle_products()
-        for n in recomputed(jaxpr, self.kinds):
+        for n in recomputed(jaxpr, self.kinds) | derived(jaxpr, self.kinds):
             self.kinds[n] = "inline"
 
     def _make_real(self) -> None:

@@ -136,3 +136,58 @@ def test_sums_of_the_rows_results(small_parts):
         return fnp.sum(e * y, axis=0), fnp.sum(e + y, axis=0), fnp.sum(y.T[:, ::-1], axis=1)
 
     compare(f, numbers(64, 100), numbers(64, 100))
+
+
+# Functions of one value
+
+
+def relu_with_slope(x):
+    return fnp.maximum(x, 0), fnp.where(x > 0, 1.0, fnp.where(x == 0, 0.5, 0.0))
+
+
+def test_the_value_is_kept_instead_of_its_functions():
+    def f(x, w, y):
+        h = x @ w
+        out, slope = relu_with_slope(h)
+        pooled = fnp.max(out.reshape(10, 2, 30), axis=1)
+        return pooled, fnp.sum(slope[::2] * y, axis=0)
+
+    args = numbers(20, 8), numbers(8, 30), numbers(10, 30)
+    product = kernels_of(f, *args)[0]
+    assert product.startswith("product")
+    assert product.count("\n  b") == 1  # one result in memory
+    compare(f, *args)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda out, slope: (out, fnp.sum(slope, axis=0)),
+        lambda out, slope: (out @ numbers(30, 4), fnp.sum(slope, axis=0)),
+        lambda out, slope: (fnp.sort(out, axis=0), fnp.sum(slope, axis=0)),
+        lambda out, slope: (fnp.cumsum(out, axis=1), fnp.sum(slope, axis=0)),
+        lambda out, slope: (out[fnp.array([3, 1])], slope[fnp.array([0, 2])] * 2),
+        lambda out, slope: (fnp.pad(out, 1), fnp.flip(slope, 0) + 1),
+        lambda out, slope: (out.reshape(30, 20).T.sum(0), slope.T.reshape(-1) * 3),
+        lambda out, slope: (fnp.concatenate([out, slope]), slope.sum(1)),
+    ],
+)
+def test_functions_that_others_read_from_memory(use):
+    compare(lambda x, w: use(*relu_with_slope(x @ w)), numbers(20, 8), numbers(8, 30))
+
+
+@pytest.mark.parametrize(("size", "stride", "padding"), [(2, 2, "VALID"), (3, 2, "SAME")])
+@pytest.mark.parametrize("channels", [1, 20])
+def test_the_gradient_of_relu_and_max_pool(channels, size, stride, padding):
+    def loss(x, w):
+        h = fst.lax.conv_general_dilated(
+            x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        window, strides = (1, size, size, 1), (1, stride, stride, 1)
+        pooled = fst.lax.reduce_window(
+            fnp.maximum(h, 0), -np.inf, fst.lax.max, window, strides, padding
+        )
+        return fnp.mean(pooled**2)
+
+    args = numbers(2, 9, 9, 3), numbers(3, 3, 3, channels)
+    compare(fst.value_and_grad(loss, (0, 1)), *args)

@@ -7,6 +7,7 @@ from typing import final
 
 from fstensor.compiler.kernels import LOADS, Instruction, Kernel, Store, identity
 from fstensor.compiler.llvm.accesses import AccessWriter
+from fstensor.compiler.llvm.packing import constant_mask
 from fstensor.compiler.llvm.text import Function, Module
 from fstensor.compiler.llvm.vector import Register, scalar_type, type_of
 from fstensor.compiler.schedule import Schedule
@@ -303,6 +304,9 @@ class LoopWriter(AccessWriter):
         def rounds(
             begin: str, end: str, by: int, count: int, now: list[Register]
         ) -> list[Register]:
+            if begin.isdigit() and end.isdigit() and int(end) - int(begin) <= by:
+                self.variables[lane] = begin
+                return self._single_round(int(end) - int(begin), count, now, body)
             typed = [(type_of(c.dtype, c.lanes), c.text) for c in now]
             with self.f.carrying(begin, end, str(by), typed) as (i, names, then):
                 self.variables[lane] = i
@@ -331,6 +335,20 @@ class LoopWriter(AccessWriter):
                 carried = rounds(whole, stop, lanes, 1, carried)
         self.mask = None
         return carried
+
+    def _single_round(
+        self, size: int, count: int, carried: list[Register], body: LaneBody
+    ) -> list[Register]:
+        """A round of as many elements; of few of them, in a narrower vector."""
+        whole = self.schedule
+        if self.mask is not None:
+            if not carried and not self.kernel.inner:
+                self.schedule = whole._replace(lanes=1 << (size - 1).bit_length(), unroll=1)
+            lanes = self.schedule.lanes
+            self.mask = constant_mask(lanes, size) if size < lanes else None
+        result = body(count, carried)
+        self.schedule = whole
+        return result
 
     def _first_aligned(self) -> str | None:
         """Where whole vectors of the streamed buffers begin, if that is not where all others do."""
