@@ -180,7 +180,8 @@ class Native:
         threads = 1 if engine.verifying() else min(size_of_team(), _MOST_COMPILING)
         with engine.in_parts(threads) as parts:
             if "pipeline" not in self.__dict__:
-                self.pipeline = _pipeline(self.source, self._donated, parts.add)
+                send = parts.add if threads > 1 else None
+                self.pipeline = _pipeline(self.source, self._donated, send)
             assembled, text = self.pipeline.assembled, self.pipeline.llvm
             if not assembled.functions:
                 return assembled, None
