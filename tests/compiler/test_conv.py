@@ -198,6 +198,8 @@ def test_conv_by_rows(monkeypatch, name, dtype):
     f = conv(**options)
     written = []
     monkeypatch.setattr(conv_module, "write_rows", lambda *args: written.append(write_rows(*args)))
+    # Which outputs are few depends on the vectors; LLVM takes apart those that are too wide here.
+    monkeypatch.setattr(pipeline, "host_target", lambda: TARGETS["avx512"])
     args = numbers(x_shape, dtype, 1), numbers(w_shape, dtype, 2)
     check(f, *args)
     assert written

@@ -295,7 +295,7 @@ def test_products_share_code():
     module = Module()
     for name, n in (("one", 640), ("two", 960)):
         spec, *_ = case(np.float32, 96, n, 700)
-        write_product(module, name, spec, host_target(), ["ptr %p0", "ptr %p1"], adding(spec))
+        write_product(module, name, spec, AVX512, ["ptr %p0", "ptr %p1"], adding(spec))
     defined = re.findall(r"^define internal void @([\w.]+)", str(module), re.M)
     own = [name for name in defined if name.split(".")[0] in ("one", "two")]
     assert sorted(own) == ["one", "one.finish32", "two", "two.finish32"]
