@@ -8,7 +8,6 @@ this file stays below it.
 
 from __future__ import annotations
 
-import functools
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
@@ -18,7 +17,7 @@ import numpy as np
 
 from fstensor import device as device_lib
 from fstensor import dtypes
-from fstensor.core import memory
+from fstensor.core import memory, scalars
 from fstensor.core.aval import ShapedArray
 from fstensor.core.state import state
 from fstensor.device import Device
@@ -29,7 +28,6 @@ from fstensor.errors import (
     DeletedArrayError,
     ImmutableArrayError,
     OptionError,
-    ScalarOverflowError,
     TracerArrayConversionError,
     TracerBoolConversionError,
     TracerIntegerConversionError,
@@ -40,7 +38,7 @@ if TYPE_CHECKING:
     from fstensor.numpy.at import At
 
 Axis: TypeAlias = int | Sequence[int] | None
-Scalar: TypeAlias = bool | int | float | complex
+Scalar: TypeAlias = scalars.Scalar
 ArrayLike: TypeAlias = "Array | np.ndarray[Any, Any] | np.generic | Scalar"
 DtypeLike: TypeAlias = Any  # what dtypes.canonical accepts; np.typing.DTypeLike lacks ours
 
@@ -190,7 +188,7 @@ class Array:
     __lt__, __le__ = _binary("less"), _binary("less_equal")
     __gt__, __ge__ = _binary("greater"), _binary("greater_equal")
     __eq__ = _binary("equal")  # type: ignore[assignment]  # elementwise, as ndarray
-    __ne__ = _binary("not_equal")  # type: ignore[assignment]
+    __ne__ = _binary("not_equal")  # type: ignore[assignment]  # likewise
 
     def __pow__(self, other: Any, modulo: None = None) -> Array:
         if modulo is not None:
@@ -637,55 +635,14 @@ def borrow(x: Any, dtype: np.dtype[Any] | None = None, what: str = "array argume
     if isinstance(x, _SCALARS):  # np.float64 and np.complex128 scalars too: they are weak
         weak = dtype is None and not isinstance(x, bool)
         kind = dtypes.scalar_dtype(type(x)) if dtype is None else dtype
-        buffer: Any = _scalar_buffer(x, kind)
+        buffer: Any = scalars.buffer(x, kind)
         if not device_lib.default_is_cpu():
             buffer = device_lib.move(buffer, device_lib.current_default_device())
-        return ConcreteArray(buffer, _scalar_aval(kind, weak))
+        return ConcreteArray(buffer, scalars.aval(kind, weak))
     if isinstance(x, np.generic):
         return from_buffer(np.asarray(x))
     hint = "; convert it with fstensor.numpy.asarray" if isinstance(x, (list, tuple)) else ""
     raise ArgumentError(f"{what}: must be an array or a scalar, got {type(x).__name__}{hint}")
-
-
-@functools.cache
-def _scalar_aval(dtype: np.dtype[Any], weak_type: bool) -> ShapedArray:
-    return ShapedArray((), dtype, weak_type)
-
-
-_MOST_SCALARS = 4096
-_scalar_buffers: dict[Any, np.ndarray[Any, Any]] = {}
-
-
-def _scalar_buffer(x: Scalar, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-    """A 0-d buffer of a Python scalar, remembered: programs use the same few again and again."""
-    signed_zero = x == 0 or isinstance(x, complex)  # 0.0 equals -0.0, and 1+0j equals 1-0j
-    key = (x.__class__, x, dtype, signed_zero and repr(x))
-    buffer = _scalar_buffers.get(key)
-    if buffer is None:
-        if len(_scalar_buffers) >= _MOST_SCALARS:
-            _scalar_buffers.clear()
-        buffer = _scalar_buffers[key] = _new_scalar_buffer(x, dtype)
-    return buffer
-
-
-def _new_scalar_buffer(x: Scalar, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-    if isinstance(x, int) and dtypes.is_integer(dtype):
-        least, greatest = _bounds(dtype)
-        if not least <= x <= greatest:
-            raise ScalarOverflowError(
-                f"scalar: must lie between {least} and {greatest} for "
-                f"{dtypes.name(dtype)}, got {x}; name a wider dtype, as in numpy.int64({x})"
-            )
-    with np.errstate(all="ignore"):  # a float too large for its dtype is infinite
-        buffer = np.array(x, dtype)
-    buffer.flags.writeable = False
-    return buffer
-
-
-@functools.cache
-def _bounds(dtype: np.dtype[Any]) -> tuple[int, int]:
-    limits = dtypes.iinfo(dtype)
-    return int(limits.min), int(limits.max)
 
 
 def normalize_axis(axis: int, ndim: int, what: str) -> int:

@@ -60,14 +60,11 @@ from fstensor.ops.convert import (
 from fstensor.ops.cumulative import cumlogsumexp, cummax, cummin, cumprod, cumsum
 from fstensor.ops.dot import DotDimensionNumbers, batch_matmul, dot, dot_general
 from fstensor.ops.elementwise import (
-    RoundingMethod,
     abs,
     add,
     cbrt,
-    ceil,
     clamp,
     div,
-    floor,
     integer_pow,
     is_finite,
     max,
@@ -77,7 +74,6 @@ from fstensor.ops.elementwise import (
     nextafter,
     pow,
     rem,
-    round,
     rsqrt,
     sign,
     sqrt,
@@ -142,6 +138,7 @@ from fstensor.ops.reduce import (
     reduce_sum,
     reduce_xor,
 )
+from fstensor.ops.rounding import RoundingMethod, ceil, floor, round
 from fstensor.ops.scatter import (
     ScatterDimensionNumbers,
     scatter,

@@ -7,6 +7,7 @@ those after it through this package (`ops.reduce.reduce_sum`), inside rules only
 # isort: off
 from fstensor.ops import families as families
 from fstensor.ops import elementwise as elementwise
+from fstensor.ops import rounding as rounding
 from fstensor.ops import division as division
 from fstensor.ops import transcendental as transcendental
 from fstensor.ops import doubled as doubled

@@ -17,6 +17,7 @@ import fstensor.numpy as fnp
 from fstensor import errors
 from fstensor.scipy import linalg as own
 from tests.numpy.compare import check, few, values
+from tests.numpy.matrices import definite, hermitian, matrix
 
 # Elimination and decompositions amplify roundings by the condition number, here up to about 50.
 FACTOR = 500
@@ -28,21 +29,6 @@ sizes = st.integers(1, 4)
 def wide():
     with jax.enable_x64(True):
         yield
-
-
-def matrix(shape, dtype="float64", seed=0):
-    """A random matrix plus a multiple of the identity, which keeps it well conditioned."""
-    return (values(shape, dtype, -1, 1, seed) + 3 * np.eye(*shape[-2:])).astype(dtype)
-
-
-def definite(shape, dtype="float64", seed=0):
-    x = matrix(shape, dtype, seed)
-    return (x @ x.conj().swapaxes(-1, -2)).astype(dtype)
-
-
-def hermitian(shape, dtype="float64", seed=0):
-    x = values(shape, dtype, -1, 1, seed)
-    return ((x + x.conj().swapaxes(-1, -2)) / 2).astype(dtype)
 
 
 class TestSystems:
