@@ -3,6 +3,7 @@ import math
 import numpy as np
 
 from fstensor.ops import elementwise as ops
+from fstensor.ops.rounding import Ceil, Floor, Round, RoundingMethod
 from tests.ops.harness import (
     ALL,
     COMPLEX,
@@ -21,7 +22,7 @@ from tests.ops.harness import (
 )
 
 INF, NAN = np.inf, np.nan
-AWAY, EVEN = ops.RoundingMethod.AWAY_FROM_ZERO, ops.RoundingMethod.TO_NEAREST_EVEN
+AWAY, EVEN = RoundingMethod.AWAY_FROM_ZERO, RoundingMethod.TO_NEAREST_EVEN
 
 
 def integers(primitive, function, *, arity=1):
@@ -134,28 +135,28 @@ CASES = [
     *unary(ops.Sign(), lambda x: 1.0 * (x > 0) - (x < 0), dtypes=REALS),
     *unary(ops.Sign(), np.sign, edges=EDGES)[-1:],
     *unary(ops.Sign(), sign_of_complex, dtypes=COMPLEX),
-    *unary(ops.Floor(), lambda x: x // 1, low=-9.0, high=9.0, dtypes=REALS),
-    *unary(ops.Floor(), np.floor, edges=[*EDGES, 0.5, -0.5])[-1:],
-    *unary(ops.Ceil(), lambda x: -(-x // 1), low=-9.0, high=9.0, dtypes=REALS),
-    *unary(ops.Ceil(), np.ceil, edges=[*EDGES, 0.5, -0.5])[-1:],
-    *halves(ops.Floor(), np.floor, low=-9.0),
+    *unary(Floor(), lambda x: x // 1, low=-9.0, high=9.0, dtypes=REALS),
+    *unary(Floor(), np.floor, edges=[*EDGES, 0.5, -0.5])[-1:],
+    *unary(Ceil(), lambda x: -(-x // 1), low=-9.0, high=9.0, dtypes=REALS),
+    *unary(Ceil(), np.ceil, edges=[*EDGES, 0.5, -0.5])[-1:],
+    *halves(Floor(), np.floor, low=-9.0),
     *unary(
-        ops.Round(AWAY),
+        Round(AWAY),
         away_from_zero,
         low=-9.0,
         high=9.0,
         edges=[*EDGES, 0.5, -0.5, 1.5, 2.5, -2.5, 0.49999997],
     ),
     *unary(
-        ops.Round(EVEN),
+        Round(EVEN),
         np.round,
         low=-9.0,
         high=9.0,
         label="even",
     ),
-    *unary(ops.Round(EVEN), np.round, edges=[*EDGES, 0.5, -0.5, 1.5, 2.5, -2.5])[-1:],
-    *unary(ops.Round(AWAY), lambda x: x, edges=[8388607.0, 8388609.0, -16777215.0])[-1:],
-    *halves(ops.Round(AWAY), away_from_zero, low=-9.0),
+    *unary(Round(EVEN), np.round, edges=[*EDGES, 0.5, -0.5, 1.5, 2.5, -2.5])[-1:],
+    *unary(Round(AWAY), lambda x: x, edges=[8388607.0, 8388609.0, -16777215.0])[-1:],
+    *halves(Round(AWAY), away_from_zero, low=-9.0),
     *unary(ops.IsFinite(), lambda x: np.abs(x) < INF, edges=EDGES),
     *halves(ops.IsFinite(), np.isfinite),
     *unary(ops.IntegerPow(3), lambda x: x * x * x, dtypes=NUMBERS, edges=EDGES),
