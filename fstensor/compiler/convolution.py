@@ -18,6 +18,7 @@ from fstensor.core.affine import Affine
 from fstensor.core.jaxpr import Eqn, Var
 from fstensor.core.scalar import STORED, Dtype
 from fstensor.ops.conv import ConvGeneralDilated
+from fstensor.ops.precision import Precision
 
 
 @final
@@ -57,7 +58,8 @@ class Convolution(NamedTuple):
     dtype: of the arithmetic. batch, inputs, outputs: the numbers of n, c, o in each of the groups.
     The other numbers are places in memory, in elements: where an operand begins, and how far apart
     its groups, batch entries, inputs, outputs are. lhs_output: as far apart are the elements of
-    the operand that neighbouring outputs read; 0 where they read the same.
+    the operand that neighbouring outputs read; 0 where they read the same. precise: elements of the
+    operand must not be added up before they are multiplied.
     """
 
     dtype: Dtype
@@ -77,6 +79,7 @@ class Convolution(NamedTuple):
     rhs_output: int
     rhs_input: int
     lhs_output: int = 0
+    precise: bool = False
 
     @property
     def flops(self) -> int:
@@ -95,7 +98,8 @@ class Convolution(NamedTuple):
         rhs = f"{self.rhs} + {self.rhs_group} g + {self.rhs_output} o + {self.rhs_input} c"
         sizes = f"{self.groups} groups, {self.batch} by {self.inputs} to {self.outputs}"
         dtypes = f"{self.dtype} of {self.lhs_dtype}, {self.rhs_dtype}"
-        return f"{dtypes}, {sizes}, {axes}, lhs {lhs}, rhs {rhs}"
+        precise = ", precise" if self.precise else ""
+        return f"{dtypes}, {sizes}, {axes}, lhs {lhs}, rhs {rhs}{precise}"
 
 
 @final
@@ -273,6 +277,7 @@ def convolution_step(
         rhs_group=outputs * far[rhs_spec[0]],
         rhs_output=far[rhs_spec[0]],
         rhs_input=far[rhs_spec[1]],
+        precise=primitive.precision is Precision.HIGHEST,
     )
     if outputs == 1 and groups > 1:
         # Groups of one output each are computed as outputs, each of which reads its own elements.

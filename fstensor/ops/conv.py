@@ -23,7 +23,7 @@ from fstensor.ops.convert import convert_element_type
 from fstensor.ops.dot import contraction_dtype, widened
 from fstensor.ops.elementwise import add_any
 from fstensor.ops.im2col import Geometry, convolve_groups, dilated
-from fstensor.ops.precision import PrecisionLike, check_precision
+from fstensor.ops.precision import Precision, PrecisionLike, as_precision
 from fstensor.ops.shape import moveaxis, reshape, zeros_of
 
 Pads: TypeAlias = tuple[tuple[int, int], ...]
@@ -58,6 +58,7 @@ class ConvGeneralDilated(Primitive):
     feature_group_count: int
     lhs_dilation: tuple[int, ...]
     padding: Pads
+    precision: Precision
     preferred_element_type: np.dtype[Any] | None
     rhs_dilation: tuple[int, ...]
     window_strides: tuple[int, ...]
@@ -191,6 +192,7 @@ class ConvGeneralDilated(Primitive):
             feature_group_count=groups,
             lhs_dilation=self.window_strides,
             padding=tuple(padding),
+            precision=self.precision,
             preferred_element_type=self.preferred_element_type,
             rhs_dilation=self.rhs_dilation,
             window_strides=self.lhs_dilation,
@@ -223,6 +225,7 @@ class ConvGeneralDilated(Primitive):
             feature_group_count=self.batch_group_count,
             lhs_dilation=self.lhs_dilation,
             padding=tuple(padding),
+            precision=self.precision,
             preferred_element_type=self.preferred_element_type,
             rhs_dilation=self.window_strides,
             window_strides=self.rhs_dilation,
@@ -326,14 +329,14 @@ def conv_general_dilated(
         features, spatial axes.
     feature_group_count: features and output features fall into this many groups, convolved apart.
     batch_group_count: batch and output features fall into this many groups, convolved apart.
-    precision: a lower bound on the accuracy, which all executors exceed. See `Precision`.
+    precision: a lower bound on the accuracy. See `Precision`.
     Shapes: canonically lhs (n, c, *s), rhs (o, c / feature_group_count, *k) ->
         (n / batch_group_count, o, *y), y = floor((padded s - dilated k) / stride) + 1.
     Dtypes: any numeric, one for both; with preferred_element_type the result has that dtype.
         Products of 16-bit floats are summed in float32 and rounded once.
     Raises: ShapeError when shapes or groups do not fit, OptionError, DtypeError.
     """
-    check_precision("conv_general_dilated", precision)
+    accuracy = as_precision("conv_general_dilated", precision)
     x, w = (as_operand(operand, "conv_general_dilated") for operand in (lhs, rhs))
     numbers = conv_dimension_numbers(x.shape, w.shape, dimension_numbers)
     rank = max(x.ndim - 2, 0)
@@ -358,6 +361,7 @@ def conv_general_dilated(
         feature_group_count=int(feature_group_count),
         lhs_dilation=tuple(map(int, base)),
         padding=as_pads(padding, "conv_general_dilated"),
+        precision=accuracy,
         preferred_element_type=preferred,
         rhs_dilation=tuple(map(int, spread)),
         window_strides=tuple(map(int, strides)),

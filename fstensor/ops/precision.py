@@ -11,8 +11,11 @@ from fstensor.errors import OptionError
 class Precision(enum.Enum):
     """A lower bound on the accuracy of sums of products, lowest first.
 
-    Every executor computes products in the dtype of the operands and sums them in that of the
-    result or a wider one, which is what HIGHEST asks for: no value makes a result less accurate.
+    Every executor computes in the dtype of the operands or a wider one, whatever is asked for. With
+    HIGHEST, the products are those of the operands' elements. Otherwise a convolution of float32
+    (or smaller floats) may form sums of neighbouring elements first, which takes fewer products:
+    then rounding errors are in proportion to the largest of 4 by 4 neighbours, not only to those
+    that a window meets.
     """
 
     DEFAULT = 0
@@ -39,21 +42,29 @@ _BY_NAME = {
 
 
 def check_precision(what: str, precision: PrecisionLike) -> None:
-    """Raises OptionError unless `precision` is a value, or a pair of values, that exists.
+    """As `as_precision`, for computations that satisfy all of them."""
+    as_precision(what, precision)
 
-    Nothing is returned, since the computation satisfies them all.
+
+def as_precision(what: str, precision: PrecisionLike) -> Precision:
+    """The precision that a value stands for; of a pair, the higher one.
+
+    Raises: OptionError unless it is a value, or a pair of values, that exists.
     """
     pair = isinstance(precision, (tuple, list)) and len(precision) == 2
-    if not all(map(_is_known, precision if pair else [precision])):  # type: ignore[arg-type]
+    found = [_named(x) for x in (precision if pair else [precision])]  # type: ignore[union-attr]
+    known = [x for x in found if x is not None]
+    if len(known) < len(found):
         raise OptionError(
             f"{what}: precision must be None, a Precision, one of {', '.join(_BY_NAME)}, "
             f"or a pair of these, got {precision!r}"
         )
+    return max(known, key=lambda x: x.value)
 
 
-def _is_known(value: Any) -> bool:
-    return (
-        value is None
-        or isinstance(value, Precision)
-        or (isinstance(value, str) and value in _BY_NAME)
-    )
+def _named(value: Any) -> Precision | None:
+    if isinstance(value, str):
+        return _BY_NAME.get(value)
+    if value is None:
+        return Precision.DEFAULT
+    return value if isinstance(value, Precision) else None

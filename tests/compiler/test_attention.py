@@ -10,42 +10,20 @@ import pytest
 import fstensor as fs
 from fstensor import config, jit, lax, random
 from fstensor import numpy as fnp
-from fstensor.array import from_buffer
 from fstensor.compiler import attention as recognition
-from fstensor.compiler import native, pipeline
+from fstensor.compiler import pipeline
 from fstensor.compiler.llvm.target import AVX2, AVX512, NEON, SSE2
-from tests.compiler.test_gemm import guarded
+from tests.compiler.guarded import in_guarded_memory
 from tests.tolerances import assert_close
 
 TARGETS = {"avx512": AVX512, "avx2": AVX2, "sse2": SSE2, "neon": NEON}
 
 
-def placed(values):
-    """Values in memory behind which nothing can be read."""
-    memory = guarded(values.nbytes)[: values.nbytes]
-    result = memory.view(values.dtype).reshape(values.shape)
-    result[...] = values
-    return from_buffer(result)
-
-
 def numbers(shape, seed=0):
-    return placed(np.random.default_rng(seed).standard_normal(shape).astype(np.float32))
+    return in_guarded_memory(np.random.default_rng(seed).standard_normal(shape).astype(np.float32))
 
 
-@pytest.fixture(autouse=True)
-def guarded_memory(monkeypatch):
-    """Nothing is read or written behind results and scratch memory; both begin as NaN."""
-
-    def maker(shape, dtype):
-        def make():
-            size = math.prod(shape) * dtype.itemsize
-            memory = guarded(max(size, 1))
-            memory[:] = 0xFF
-            return memory[:size].view(dtype).reshape(shape)
-
-        return make
-
-    monkeypatch.setattr(native.memory, "maker", maker)
+pytestmark = pytest.mark.usefixtures("guarded_memory")
 
 
 @pytest.fixture(autouse=True)
@@ -241,7 +219,7 @@ MASKS = {"keys of an entry": (2, 1, 1, 44), "all": (2, 3, 44, 44), "of scores": 
 
 @pytest.mark.parametrize("name", MASKS)
 def test_mask_in_memory(name):
-    mask = placed(np.random.default_rng(5).random(MASKS[name]) < 0.7)
+    mask = in_guarded_memory(np.random.default_rng(5).random(MASKS[name]) < 0.7)
 
     def f(q, k, v, mask):
         return attention("bthd", lambda s: fnp.where(mask, s, -np.inf))(q, k, v)
@@ -255,7 +233,7 @@ def test_mask_in_memory(name):
 def test_bias_in_memory(shape):
     bias = np.random.default_rng(6).standard_normal(shape).astype(np.float32)
     bias[bias > 1.5] = -np.inf
-    args = [*operands("bthd"), placed(bias)]
+    args = [*operands("bthd"), in_guarded_memory(bias)]
 
     def f(q, k, v, bias):
         return attention("bthd", lambda s: s + bias)(q, k, v)
@@ -268,7 +246,7 @@ def test_infinities_and_nan_stay_where_they_are():
     q, k, v = (np.array(x) for x in operands("bthd"))
     q[0, 3, 1, 2], k[1, 4, 0, 0], v[0, 5, 2, 1] = np.nan, np.inf, -np.inf
     with np.errstate(all="ignore"):
-        check(attention("bthd"), *map(placed, (q, k, v)))
+        check(attention("bthd"), *map(in_guarded_memory, (q, k, v)))
 
 
 def test_dropout():

@@ -5,9 +5,7 @@ beyond them crashes; what lies between their elements is NaN, and so is the work
 """
 
 import ctypes
-import mmap
 import re
-import sys
 import threading
 
 import ml_dtypes
@@ -22,6 +20,7 @@ from fstensor.compiler.llvm.packing import offset
 from fstensor.compiler.llvm.target import AVX2, AVX512, NEON, SSE2, host_target
 from fstensor.compiler.llvm.text import Function, Module
 from fstensor.compiler.llvm.vector import suffix, type_of
+from tests.compiler.guarded import guarded
 from tests.tolerances import assert_close
 
 SIZES = (1, 2, 3, 5, 7, 13, 17, 31, 33, 44, 65, 100)
@@ -30,19 +29,6 @@ TARGETS = {"avx512": AVX512, "avx2": AVX2, "sse2": SSE2, "neon": NEON}
 FLOATS = [np.dtype(np.float32), np.dtype(np.float64)]
 POINTER = ctypes.c_void_p
 KERNEL = ctypes.CFUNCTYPE(None, *[POINTER] * 5, ctypes.c_int64, ctypes.c_int64)
-
-
-def guarded(size):
-    """`size` bytes, and whatever keeps them, with unreadable memory right behind them."""
-    page = mmap.PAGESIZE
-    pages = -(-size // page)
-    memory = mmap.mmap(-1, (pages + 1) * page)
-    whole = np.frombuffer(memory, np.uint8)
-    if sys.platform != "win32":
-        libc = ctypes.CDLL(None, use_errno=True)
-        behind = POINTER(whole.ctypes.data + pages * page)
-        assert libc.mprotect(behind, ctypes.c_size_t(page), 0) == 0
-    return whole[pages * page - size : pages * page]
 
 
 def placed(values, strides):

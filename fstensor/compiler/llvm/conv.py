@@ -9,7 +9,8 @@ Registers hold a tile of results: for some places of the window, vectors of neig
 For each input and each place in the window a row of the kernel is added to them, times the elements
 that the places meet there, all of which lie at constant distances from the first. Where the window
 reaches over the edge, the operand is copied with zeros around it, an image, or some rows of one, at
-a time. See `conv_plan` for the two orders in which that happens.
+a time. See `conv_plan` for the two orders in which that happens. Two other ways
+are taken where they are better: `conv_rows` and `winograd`.
 
 What becomes of results is the epilogue's affair, as in `gemm`; it is called with the batch entry,
 the spatial places and the output. The order of additions does not depend on the number of threads.
@@ -17,36 +18,30 @@ the spatial places and the output. The order of additions does not depend on the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from math import prod
-from typing import TypeAlias
 
 from fstensor.compiler.convolution import Convolution
-from fstensor.compiler.llvm.conv_copy import (
-    clamped,
-    times,
-    transposed,
-    write_copy,
-    write_panel_copy,
-)
+from fstensor.compiler.llvm.conv_copy import write_copy, write_panel_copy
 from fstensor.compiler.llvm.conv_plan import (
     ConvPlan,
     Piece,
+    in_pieces,
     offsets,
     plan_convolution,
     rounded_up,
 )
 from fstensor.compiler.llvm.conv_rows import plan_rows, write_rows
 from fstensor.compiler.llvm.conv_tile import ConvTile, write_conv_tile
+from fstensor.compiler.llvm.conv_turned import Epilogue, Turned
+from fstensor.compiler.llvm.indices import clamped, share, split, times
 from fstensor.compiler.llvm.packing import constant_mask, load, offset, store
 from fstensor.compiler.llvm.target import Target
 from fstensor.compiler.llvm.text import Function, Module
 from fstensor.compiler.llvm.vector import type_of
-
-# Writes what becomes of some neighbouring results: the function, their value, the indices of all
-# axes, the number of lanes, and the mask of those that exist.
-Epilogue: TypeAlias = Callable[[Function, str, list[str], int, str | None], None]
+from fstensor.compiler.llvm.winograd import room_of_winograd, write_winograd
+from fstensor.compiler.llvm.winograd_plan import plan_winograd
 
 # Multiplications of vectors in a tile from which on the loops around it may be slow.
 _LONG_TILE = 2048
@@ -61,7 +56,7 @@ def stages(conv: Convolution, target: Target) -> tuple[str, ...]:
     """The names of the functions that compute a convolution."""
     if plan_rows(conv, target):
         return ("then",)
-    plan = plan_convolution(conv, target)
+    plan = plan_winograd(conv, target) or plan_convolution(conv, target)
     return ("then", "last") if plan.by_inputs else ("first", "then")
 
 
@@ -70,6 +65,9 @@ def room(conv: Convolution, target: Target) -> tuple[int, int]:
     rows = plan_rows(conv, target)
     if rows is not None:
         return 0, rounded_up(rows.sums * conv.dtype.itemsize, 64)
+    fast = plan_winograd(conv, target)
+    if fast is not None:
+        return room_of_winograd(conv, fast, target)
     writer = _Writer(Module(), "", conv, target, [], lambda *_: None)
     return writer.shared_bytes, writer.own_bytes
 
@@ -79,6 +77,9 @@ def can_go_along(conv: Convolution, target: Target, axis: int) -> bool:
     rows = plan_rows(conv, target)
     if rows is not None:
         return rows.along and rows.axis == axis
+    fast = plan_winograd(conv, target)
+    if fast is not None:
+        return axis == 1 and not fast.by_inputs
     plan = plan_convolution(conv, target)
     if plan.by_inputs or not plan.rows:
         return False
@@ -109,6 +110,10 @@ def write_convolution(
     if rows is not None:
         write_rows(module, name, conv, rows, target, extra, epilogue)
         return
+    fast = plan_winograd(conv, target)
+    if fast is not None:
+        write_winograd(module, name, conv, fast, target, extra, epilogue, along)
+        return
     writer = _Writer(module, name, conv, target, extra, epilogue)
     writer.along = along
     writer.write_tiles()
@@ -117,12 +122,15 @@ def write_convolution(
     else:
         writer.write_finish_along()
     if writer.plan.copies:
-        write_copy(module, f"{name}.copy", conv, writer.plan, writer.lanes)
+        write_copy(
+            module, f"{name}.copy", (conv.lhs_dtype, conv.dtype), writer.plan.copies,
+            not writer.plan.by_inputs, writer.lanes,
+        )  # fmt: skip
     if writer.plan.b_packed:
         for width in writer.widths:
             write_panel_copy(
-                module, f"{name}.pack{width}", conv, writer.plan, writer.lanes, width,
-                writer.panel_size,
+                module, f"{name}.pack{width}", conv, writer.plan.packing, writer.lanes,
+                (width, writer.plan.b_row), writer.panel_size,
             )  # fmt: skip
     if writer.plan.by_inputs:
         writer.write_sums()
@@ -176,7 +184,7 @@ class _Writer:
         self.batch_axes = 1 + len(conv.axes)
 
     def _pieces(self, width: int) -> tuple[Piece, ...]:
-        return self.plan.pieces(width, self.lanes, 16 // self.dtype.itemsize)
+        return in_pieces(width, self.lanes, 16 // self.dtype.itemsize)
 
     def _parameters(self) -> list[str]:
         rest = ["ptr %shared", "ptr %own", "i64 %thread", "i64 %threads"]
@@ -271,53 +279,18 @@ class _Writer:
                         index[axis] = fn.value(f"add nsw i64 {index[axis]}, {i}")
                         number = fn.value(f"add nsw i64 {times(fn, number, row.tile)}, {i}")
                     line = offset(fn, "%sums", self.dtype, number, first * self.plan.b_row)
+                    square = offset(fn, "%sums", self.dtype, str(self.sums_size))
+                    turned = Turned(
+                        self.dtype, self.lanes, self.plan.b_row, fastest, square, self.epilogue
+                    )
                     for start in range(0, first, self.lanes):
                         count = min(self.lanes, first - start)
                         here = list(index)
                         if start:
                             here[fastest] = fn.value(f"add nsw i64 {index[fastest]}, {start}")
                         part = offset(fn, line, self.dtype, "1", start * self.plan.b_row)
-                        self._finish_rows(fn, part, count, width, here)
+                        turned.write(fn, part, count, ("%output", width), here)
                 fn.finish()
-
-    def _finish_rows(
-        self, fn: Function, rows: str, count: int, width: int, index: Sequence[str]
-    ) -> None:
-        """Hand some rows of a tile to the epilogue, one output after the other."""
-        square = offset(fn, "%sums", self.dtype, str(self.sums_size))
-        fastest = self.plan.rows[0].axis + 1
-        whole, rest = divmod(width, self.lanes)
-        # Short vectors for what is left: not all CPUs have stores with a mask.
-        sizes = [1 << b for b in reversed(range(count.bit_length())) if count >> b & 1]
-        starts = [sum(sizes[:n]) for n in range(len(sizes))]
-
-        def block(at: str, outputs: int) -> None:
-            near = offset(fn, rows, self.dtype, at)
-            addresses = [
-                offset(fn, near, self.dtype, str(r * self.plan.b_row)) for r in range(count)
-            ]
-            loaded = [load(fn, x, self.dtype, self.lanes) for x in addresses]
-            loaded += loaded[-1:] * (self.lanes - count)
-            turned = transposed(fn, loaded, type_of(self.dtype, 1))
-            for n, x in enumerate(turned[:outputs]):
-                store(fn, x, offset(fn, square, self.dtype, str(n * self.lanes)), self.dtype,
-                      self.lanes)  # fmt: skip
-            output = fn.value(f"add nsw i64 %output, {at}")
-            with fn.loop("0", str(outputs)) as i:
-                place = fn.value(f"add nsw i64 {output}, {i}")
-                line = offset(fn, square, self.dtype, i, self.lanes)
-                for start, lanes in zip(starts, sizes, strict=True):
-                    here = list(index)
-                    if start:
-                        here[fastest] = fn.value(f"add nsw i64 {index[fastest]}, {start}")
-                    acc = load(fn, offset(fn, line, self.dtype, str(start)), self.dtype, lanes)
-                    self.epilogue(fn, acc, [*here, place], lanes, None)
-
-        if whole:
-            with fn.loop("0", str(whole * self.lanes), str(self.lanes)) as at:
-                block(at, self.lanes)
-        if rest:
-            block(str(whole * self.lanes), rest)
 
     def _finish(
         self, fn: Function, sums: str, first: str, index: Sequence[str], group: str, panel: str
@@ -349,31 +322,14 @@ class _Writer:
         near = offset(fn, near, self.conv.rhs_dtype, panel, self.plan.width * self.conv.rhs_output)
         fn.do(f"call void {name}(ptr {near}, ptr {far}, i64 1)")
 
-    def _share(self, fn: Function, units: int) -> tuple[str, str]:
-        """The part of some units that belongs to this thread."""
-        start = fn.value(f"mul nsw i64 %thread, {units}")
-        stop = fn.value(f"add nsw i64 {start}, {units}")
-        start = fn.value(f"udiv i64 {start}, %threads")
-        return start, fn.value(f"udiv i64 {stop}, %threads")
-
-    def _split(self, fn: Function, number: str, sizes: Sequence[int]) -> list[str]:
-        """The indices that a number stands for, the last running fastest."""
-        found: list[str] = []
-        for k, size in enumerate(reversed(sizes)):
-            last = k == len(sizes) - 1
-            found.insert(0, number if last else fn.value(f"urem i64 {number}, {size}"))
-            if not last:
-                number = fn.value(f"udiv i64 {number}, {size}")
-        return found
-
     # By images
 
     def write_kernel_copy(self) -> None:
         """The kernel in panels, for all threads."""
         fn = Function(self.module, f"{self.name}.first", self._parameters(), quickly=True)
-        start, stop = self._share(fn, self.conv.groups * self.all_panels)
+        start, stop = share(fn, self.conv.groups * self.all_panels)
         with fn.loop(start, stop) as number:
-            group, panel = self._split(fn, number, [self.conv.groups, self.all_panels])
+            group, panel = split(fn, number, [self.conv.groups, self.all_panels])
             near = offset(fn, "%b", self.conv.rhs_dtype, group, self.conv.rhs_group)
             far = offset(fn, "%shared", self.dtype, number, self.panel_size)
             self._pack(fn, near, far, panel)
@@ -390,9 +346,9 @@ class _Writer:
         bands = -(-first_axis.places // plan.band)
         # Groups of an image follow each other: they may lie in the same parts of memory.
         sizes = [conv.batch // plan.images, conv.groups, bands]
-        start, stop = self._share(fn, prod(sizes))
+        start, stop = share(fn, prod(sizes))
         with fn.loop(start, stop) as number:
-            image, group, band = self._split(fn, number, sizes)
+            image, group, band = split(fn, number, sizes)
             n = fn.value(f"mul nsw i64 {image}, {plan.images}")
             at = fn.value(f"mul nsw i64 {band}, {plan.band}")
             a = offset(fn, "%a", conv.lhs_dtype, group, conv.lhs_group)
@@ -467,13 +423,13 @@ class _Writer:
         fn = Function(self.module, f"{self.name}.then", self._parameters(), quickly=quickly)
         packed = offset(fn, "%own", self.dtype, str(self.copy_room))
         tiles = self.all_panels * self.tiles
-        start, stop = self._share(fn, conv.groups * plan.chunks * tiles)
+        start, stop = share(fn, conv.groups * plan.chunks * tiles)
         first = fn.value(f"udiv i64 {start}, {tiles}")
         last = fn.value(f"add nsw i64 {stop}, {tiles - 1}")
         last = fn.value(f"udiv i64 {last}, {tiles}")
         chunk_size = -(-conv.inputs // plan.chunks)
         with fn.loop(first, last) as part:
-            group, chunk = self._split(fn, part, [conv.groups, plan.chunks])
+            group, chunk = split(fn, part, [conv.groups, plan.chunks])
             before = fn.value(f"mul nsw i64 {part}, {tiles}")
             low = clamped(fn, fn.value(f"sub nsw i64 {start}, {before}"), tiles)
             high = clamped(fn, fn.value(f"sub nsw i64 {stop}, {before}"), tiles)
@@ -505,7 +461,7 @@ class _Writer:
     def _tile_index(self, fn: Function, number: str) -> tuple[list[str], str]:
         """Where a tile begins along each of the rows, from the fastest on, and its panel."""
         counts = [-(-r.size // r.tile) for r in reversed(self.plan.rows)]
-        panel, *found = self._split(fn, number, [self.all_panels, *counts])
+        panel, *found = split(fn, number, [self.all_panels, *counts])
         pairs = zip(reversed(found), self.plan.rows, strict=True)
         return [times(fn, i, r.tile) for i, r in pairs], panel
 
@@ -532,10 +488,10 @@ class _Writer:
         conv, plan = self.conv, self.plan
         fn = Function(self.module, f"{self.name}.last", self._parameters())
         tiles = self.all_panels * self.tiles
-        start, stop = self._share(fn, conv.groups * tiles)
+        start, stop = share(fn, conv.groups * tiles)
         chunk_size = tiles * self.sums_size
         with fn.loop(start, stop) as unit:
-            group, number = self._split(fn, unit, [conv.groups, tiles])
+            group, number = split(fn, unit, [conv.groups, tiles])
             sums = offset(fn, "%shared", self.dtype, group, plan.chunks * chunk_size)
             sums = offset(fn, sums, self.dtype, number, self.sums_size)
             if plan.chunks > 1:

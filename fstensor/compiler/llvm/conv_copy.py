@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from math import prod
 from typing import NamedTuple
 
 from fstensor.compiler.convolution import Convolution
-from fstensor.compiler.llvm.conv_plan import ConvPlan, Copied
+from fstensor.compiler.llvm.conv_plan import Copied
+from fstensor.compiler.llvm.indices import clamped, minus, times
 from fstensor.compiler.llvm.packing import (
     Source,
     constant_mask,
@@ -23,51 +25,41 @@ from fstensor.compiler.llvm.vector import suffix, type_of
 from fstensor.core.scalar import Dtype
 
 
-def clamped(fn: Function, x: str, most: int) -> str:
-    """The number from 0 to `most` that is nearest."""
-    fn.module.declare("declare i64 @llvm.smin.i64(i64, i64)")
-    fn.module.declare("declare i64 @llvm.smax.i64(i64, i64)")
-    x = fn.value(f"call i64 @llvm.smax.i64(i64 {x}, i64 0)")
-    return fn.value(f"call i64 @llvm.smin.i64(i64 {x}, i64 {most})")
+def write_copy(
+    module: Module,
+    name: str,
+    dtypes: tuple[Dtype, Dtype],
+    copies: Sequence[Copied],
+    in_bands: bool,
+    lanes: int,
+) -> None:
+    """Add `void @name(ptr %from, ptr %to, i64 %start)`: copy an image, or the part of a band.
 
-
-def times(fn: Function, x: str, by: int) -> str:
-    if x.isdecimal():
-        return str(int(x) * by)
-    return x if by == 1 else fn.value(f"mul nsw i64 {x}, {by}")
-
-
-def minus(fn: Function, x: str, y: str) -> str:
-    if x.isdecimal() and y.isdecimal():
-        return str(int(x) - int(y))
-    return x if y == "0" else fn.value(f"sub nsw i64 {x}, {y}")
-
-
-def write_copy(module: Module, name: str, conv: Convolution, plan: ConvPlan, lanes: int) -> None:
-    """Add `void @name(ptr %from, ptr %to, i64 %start)`: copy the part of an image for a band.
-
-    %from is the image's first element, %start the first row of the padded image. The copy has zeros
-    where the padded image has them. It is written from front to back, and some elements, at most
-    two vectors of them, are written behind it.
+    dtypes: in memory, and of the copy. %from is the image's first element, %start the first row of
+    the padded image, if it is copied in bands. The copy has zeros where the padded image has them.
+    It is written from front to back, and some elements, at most two vectors of them, are written
+    behind it.
     """
     fn = Function(module, name, ["ptr noalias %from", "ptr noalias %to", "i64 %start"])
-    _Copy(fn, conv, plan, lanes).axis(0, "%from", "%to")
+    _Copy(fn, *dtypes, copies, in_bands, lanes).axis(0, "%from", "%to")
     fn.finish()
 
 
 class _Copy(NamedTuple):
     fn: Function
-    conv: Convolution
-    plan: ConvPlan
+    memory: Dtype
+    dtype: Dtype
+    copies: Sequence[Copied]
+    in_bands: bool
     lanes: int
 
     def axis(self, number: int, near: str, far: str) -> None:
         """Copy what lies along an axis and those behind it."""
-        fn, copies, dtype = self.fn, self.plan.copies, self.conv.dtype
+        fn, copies, dtype = self.fn, self.copies, self.dtype
         axis = copies[number]
-        source = Source(self.conv.lhs_dtype, dtype, axis.source, 1)
+        source = Source(self.memory, dtype, axis.source, 1)
         # The elements from `first` up to `last` of the copy are there.
-        if axis.axis == 0 and not self.plan.by_inputs:
+        if axis.axis == 0 and self.in_bands:
             low = fn.value(f"sub nsw i64 {axis.low}, %start")
             first = clamped(fn, low, axis.extent)
             last = clamped(fn, fn.value(f"add nsw i64 {low}, {axis.size}"), axis.extent)
@@ -112,7 +104,7 @@ class _Copy(NamedTuple):
         fn, lanes = self.fn, self.lanes
 
         def square(along: str, rows: int, across: str, columns: int) -> None:
-            source = Source(self.conv.lhs_dtype, self.conv.dtype, 1, last.source)
+            source = Source(self.memory, self.dtype, 1, last.source)
             begin = offset(fn, near, source.memory, along)
             begin = offset(fn, begin, source.memory, across, last.source)
             mask = constant_mask(lanes, rows) if rows < lanes else None
@@ -144,7 +136,7 @@ class _Copy(NamedTuple):
 
     def zeros(self, to: str, start: str, stop: str, step: int) -> None:
         """Zeros from one index up to another of an axis, in whole vectors."""
-        fn, dtype = self.fn, self.conv.dtype
+        fn, dtype = self.fn, self.dtype
         count = times(fn, minus(fn, stop, start), step)
         if count == "0":
             return
@@ -191,16 +183,18 @@ def write_panel_copy(
     module: Module,
     name: str,
     conv: Convolution,
-    plan: ConvPlan,
+    packing: Sequence[tuple[int, int]],
     lanes: int,
-    width: int,
+    widths: tuple[int, int],
     size: int,
 ) -> None:
-    """Add `void @name(ptr %from, ptr %to, i64 %panels)`: copy panels of `width` outputs each.
+    """Add `void @name(ptr %from, ptr %to, i64 %panels)`: copy panels of outputs.
 
-    A panel of the copy takes `size` elements; it has the sums in the order of the plan's levels.
+    packing: sizes of the levels of sums, in the order of the copy, and their strides in memory.
+    widths: how many outputs a panel has, and how many elements a row of the copy takes. A panel of
+    the copy takes `size` elements.
     """
-    levels = list(plan.packing)
+    levels, (width, row) = list(packing), widths
     inner, k_stride = levels.pop() if levels else (1, 1)
     while levels and levels[-1][1] == inner * k_stride:
         inner *= levels.pop()[0]
@@ -208,9 +202,9 @@ def write_panel_copy(
         k_stride = 1
     line_stride = conv.rhs_output if conv.outputs > 1 else 1
     source = Source(conv.rhs_dtype, conv.dtype, k_stride, line_stride)
-    write_packing(module, f"{name}.lines", source, width, plan.b_row, size, lanes)
+    write_packing(module, f"{name}.lines", source, width, row, size, lanes)
     fn = Function(module, name, ["ptr %from", "ptr %to", "i64 %panels"], quickly=True)
-    near, far, step = "%from", "%to", plan.b_row * inner
+    near, far, step = "%from", "%to", row * inner
     steps: list[int] = []
     for count, _ in reversed(levels):
         steps.insert(0, step)
@@ -220,7 +214,7 @@ def write_panel_copy(
             i = stack.enter_context(fn.loop("0", str(count)))
             near = offset(fn, near, conv.rhs_dtype, i, stride)
             far = offset(fn, far, conv.dtype, i, to)
-        if plan.depth:
+        if prod(count for count, _ in packing):
             fn.do(f"call void @{name}.lines(ptr {near}, ptr {far}, i64 {inner}, i64 %panels)")
     fn.finish()
 

@@ -100,20 +100,21 @@ class ConvPlan(NamedTuple):
         """Elements of the copy of an image, without the space that vectors need behind it."""
         return self.copies[0].target * self.copies[0].extent if self.copies else 0
 
-    def pieces(self, width: int, lanes: int, smallest: int) -> tuple[Piece, ...]:
-        """The vectors of a row of results; a short rest takes a short vector."""
-        found = [Piece(at, lanes, lanes) for at in range(0, width - lanes + 1, lanes)]
-        at = len(found) * lanes
-        if at < width:
-            while lanes // 2 >= max(width - at, smallest):
-                lanes //= 2
-            found.append(Piece(at, lanes, width - at))
-        return tuple(found)
-
     @property
     def depth(self) -> int:
         """How many products each result sums up, or those of one input."""
         return math.prod(level.size for level in self.levels)
+
+
+def in_pieces(width: int, lanes: int, smallest: int) -> tuple[Piece, ...]:
+    """The vectors of a row of results; a short rest takes a short vector."""
+    found = [Piece(at, lanes, lanes) for at in range(0, width - lanes + 1, lanes)]
+    at = len(found) * lanes
+    if at < width:
+        while lanes // 2 >= max(width - at, smallest):
+            lanes //= 2
+        found.append(Piece(at, lanes, width - at))
+    return tuple(found)
 
 
 def rounded_up(x: int, step: int) -> int:

@@ -4,6 +4,7 @@ import numpy as np
 
 from fstensor import dtypes
 from fstensor.ops.conv import ConvDimensionNumbers, ConvGeneralDilated, conv_dimension_numbers
+from fstensor.ops.precision import Precision
 from tests.ops.harness import COMPLEX, FLOATS, HALVES, NUMBERS, Case, Operand
 
 
@@ -70,6 +71,7 @@ def case(
         feature_group_count=features,
         lhs_dilation=lhs_dilation or (1,) * rank,
         padding=padding or ((0, 0),) * rank,
+        precision=Precision.DEFAULT,
         preferred_element_type=None,
         rhs_dilation=rhs_dilation or (1,) * rank,
         window_strides=strides or (1,) * rank,
