@@ -42,6 +42,7 @@ from fstensor.transforms.jvp import jvp
 from fstensor.transforms.linearize import linearize
 from fstensor.transforms.make_jaxpr import ShapeDtypeStruct, eval_shape, make_jaxpr, typeof
 from fstensor.transforms.placement import block_until_ready, device_get, device_put, disable_jit
+from fstensor.transforms.programs import note_import as _note_import
 from fstensor.transforms.residuals import print_saved_residuals
 from fstensor.transforms.transpose import linear_transpose, vjp
 from fstensor.transforms.vmap import vmap
@@ -117,3 +118,6 @@ def __getattr__(name: str) -> Any:
     if name in _LARGE:
         return importlib.import_module(f"fstensor.{name}")
     raise AttributeError(f"module 'fstensor' has no attribute {name!r}")
+
+
+_note_import()

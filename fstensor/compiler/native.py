@@ -7,9 +7,11 @@ executor runs both.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
-from collections.abc import Callable, Sequence
+import gc
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
@@ -137,7 +139,8 @@ class Native:
     def __init__(self, source: ClosedJaxpr, donated: tuple[int, ...] = ()) -> None:
         self.source = source
         self._donated = donated
-        assembled, code = self._found() or self._made()
+        with _no_collection():
+            assembled, code = self._found() or self._made()
         self.is_whole = len(assembled.functions) == len(assembled.parts)
         eqns: list[Eqn] = []
         for n, part in enumerate(assembled.parts):
@@ -155,7 +158,7 @@ class Native:
     @functools.cached_property
     def pipeline(self) -> Pipeline:
         """The stages on the way. Where the code was found on disk, they are gone through now."""
-        return _pipeline(self.source, self._donated)
+        return _stages()(self.source, self._donated)
 
     @functools.cached_property
     def _key(self) -> str | None:
@@ -177,11 +180,12 @@ class Native:
         return assembled, engine.load_object(code, assembled.functions)
 
     def _made(self) -> tuple[Assembled, engine.Compiled | None]:
+        make = _stages()  # before the engine is taken: others may have work for it
         threads = 1 if engine.verifying() else min(size_of_team(), _MOST_COMPILING)
         with engine.in_parts(threads) as parts:
             if "pipeline" not in self.__dict__:
                 send = parts.add if threads > 1 else None
-                self.pipeline = _pipeline(self.source, self._donated, send)
+                self.pipeline = make(self.source, self._donated, send)
             assembled, text = self.pipeline.assembled, self.pipeline.llvm
             if not assembled.functions:
                 return assembled, None
@@ -193,9 +197,22 @@ class Native:
         return assembled, code
 
 
-def _pipeline(
-    source: ClosedJaxpr, donated: Sequence[int], send: Callable[[str], None] | None = None
-) -> Pipeline:
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Leave garbage for a while: nearly all of what a compiler makes goes without a collector.
+
+    It would look through all objects of the process several times.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _stages() -> type[Pipeline]:
     from fstensor.compiler.pipeline import Pipeline  # takes time that most calls do not need
 
-    return Pipeline(source, donated, send)
+    return Pipeline

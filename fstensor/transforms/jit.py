@@ -37,6 +37,7 @@ from fstensor.transforms.make_jaxpr import aval_of
 from fstensor.transforms.programs import (
     ProgramPrimitive,
     check_inputs,
+    make_ready,
     may_give_up,
     native_of,
     native_program_of,
@@ -262,7 +263,7 @@ class Jitted:
         closed = traced.call.jaxpr
         leaves, in_tree = tree.flatten((args, kwargs))
         avals = tuple([getattr(x, "aval", None) for x in lifted(leaves)[0]])
-        if config.stamp is None or avals != closed.in_avals or not runs_natively():
+        if config.stamp is None or avals != closed.in_avals or not runs_natively(closed):
             return
         donated: list[int] = []
         if self._donates:
@@ -432,7 +433,7 @@ def _log_compile(
     what = f"traced in {seconds:.3g} s"
     if state.trace is EVAL:
         start = time.perf_counter()
-        (native_program_of if runs_natively() else program_of)(closed)
+        (native_program_of if runs_natively(closed) else program_of)(closed)
         what += f", compiled in {time.perf_counter() - start:.3g} s"
     signature = ", ".join(map(str, avals))
     _log.warning("%s for (%s): %s, %d equations", name, signature, what, len(closed.eqns))
@@ -489,6 +490,7 @@ def jit(
     donated = _resolve(fun, donate_argnums, donate_argnames, "donate")
     if set(static[0]) & set(donated[0]) or set(static[1]) & set(donated[1]):
         raise OptionError("jit: an argument cannot be both static and donated")
+    make_ready()
     return cast(F, Jitted(fun, *static, *donated, inline))
 
 

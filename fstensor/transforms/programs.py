@@ -15,6 +15,7 @@ import numpy as np
 
 from fstensor import device
 from fstensor.array import Array
+from fstensor.compiler import ahead
 from fstensor.compiler.available import why_not
 from fstensor.compiler.numpy_executor import Program
 from fstensor.compiler.simplify import already_simple, simplify
@@ -111,12 +112,34 @@ def native_of(closed: ClosedJaxpr) -> Native:
     return closed.derive("native", compile_natively)
 
 
+_is_imported = False
+
+
+def note_import() -> None:
+    """Tell that all of the package is there: what jit is given from now on is the user's."""
+    global _is_imported
+    _is_imported = True
+
+
+def make_ready() -> None:
+    """Begin to load and compile what all native programs need, since there will be one soon."""
+    if _is_imported and config.executor == "llvm":
+        ahead.begin()
+
+
 config.require("executor", "llvm", why_not)
 
 
-def runs_natively() -> bool:
-    """Whether programs on the CPU are compiled to native code."""
-    return config.executor == "llvm" and _can_compile()
+def runs_natively(closed: ClosedJaxpr | None = None) -> bool:
+    """Whether programs on the CPU are compiled to native code.
+
+    closed: one that is about to be run, in whatever way: it is simplified while LLVM gets ready.
+    """
+    if config.executor != "llvm":
+        return False
+    if closed is not None:
+        simplify(closed)
+    return _can_compile()
 
 
 @functools.cache
@@ -138,7 +161,7 @@ def compile_whole(closed: ClosedJaxpr, offered: Mapping[str, bytes] = {}) -> dic
     offered: object code that need not be compiled again, by keys as in the result, which is all
     that was used. Where NumPy runs programs there is none.
     """
-    if not runs_natively():
+    if not runs_natively(closed):
         program_of(closed)
         return {}
     from fstensor.compiler.llvm.engine import exchange
@@ -185,7 +208,7 @@ def runner(closed: ClosedJaxpr, xp: Any, like: Sequence[Any]) -> Callable[..., l
     if finite.is_wanted():
         home = device.home_of(like)
         return lambda *buffers: _run_checked(closed, xp, home, buffers)
-    if xp is np and state.compiled and runs_natively():
+    if xp is np and state.compiled and runs_natively(closed):
         return native_program_of(closed).on_cpu
     return program_of(closed).function(xp, like)
 

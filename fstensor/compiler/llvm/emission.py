@@ -82,6 +82,11 @@ def without_strength_reduction() -> Iterator[None]:
             llvm.set_option("", "-disable-lsr=false")
 
 
+_turns = threading.Lock()
+_wanting_short = 0  # how many blocks want short turns
+_usual_turn = 0.0
+
+
 @contextlib.contextmanager
 def short_turns() -> Iterator[None]:
     """Let threads have the interpreter soon after they ask for it.
@@ -89,12 +94,19 @@ def short_turns() -> Iterator[None]:
     One that emits code needs it between calls, for some microseconds, while another has it to write
     the next module.
     """
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(min(before, _SHORT_TURN))
+    global _wanting_short, _usual_turn
+    with _turns:
+        _wanting_short += 1
+        if _wanting_short == 1:
+            _usual_turn = sys.getswitchinterval()
+            sys.setswitchinterval(min(_usual_turn, _SHORT_TURN))
     try:
         yield
     finally:
-        sys.setswitchinterval(before)
+        with _turns:
+            _wanting_short -= 1
+            if not _wanting_short:
+                sys.setswitchinterval(_usual_turn)
 
 
 @final

@@ -25,6 +25,7 @@ from typing import Any, final
 import llvmlite
 import llvmlite.binding as llvm
 
+from fstensor.compiler import ahead
 from fstensor.compiler.llvm import emission, half, object_cache
 from fstensor.compiler.llvm.target import TARGETS, chosen_target, has_half_conversions
 
@@ -55,12 +56,14 @@ _forks: list[contextlib.AbstractContextManager[None]] = []
 
 
 def _before_fork() -> None:
+    ahead.wait()  # who may be about to enter
     _forks.append(_nobody_in_llvm())
     _forks[-1].__enter__()
 
 
 def _after_fork() -> None:
-    _forks.pop().__exit__(None, None, None)
+    if _forks:  # empty where this module was imported while the fork waited
+        _forks.pop().__exit__(None, None, None)
 
 
 # A fork waits for whoever is in LLVM, and leaves the locks free on both sides.

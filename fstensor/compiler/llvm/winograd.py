@@ -49,8 +49,8 @@ from fstensor.compiler.llvm.winograd_transforms import (
     write_tiles,
 )
 
-# So many products are summed up without a loop, at most.
-_UNROLLED = 4
+# Multiplications of vectors that are worth a round of a loop.
+_LEAST_WORK = 16
 
 
 def write_winograd(
@@ -260,7 +260,8 @@ class _Writer:
         parameters += ["i1 %resume"] * plan.by_inputs
         fn = Function(self.module, f"{self.name}.tile", parameters)
         step = plan.a_row if plan.by_inputs else 1
-        some = max(n for n in range(1, _UNROLLED + 1) if plan.depth % n == 0)
+        work = plan.rows * plan.b_row // self.lanes
+        some = max(n for n in range(1, -(-_LEAST_WORK // work) + 1) if plan.depth % n == 0)
         levels = [Level(plan.depth // some, some * step, some * plan.b_row)]
         levels.append(Level(some, step, plan.b_row))
         apart = 1 if plan.by_inputs else plan.a_row
@@ -395,7 +396,7 @@ class _Writer:
                     with fn.loop("0", str(conv.inputs)) as c:
                         one = offset(fn, element, conv.lhs_dtype, c, conv.lhs_input)
                         kernel = offset(fn, line, self.dtype, c, packed[2])
-                        sums.add((one, inside), kernel, self.dtype, far)
+                        sums.add((one, inside), kernel, self.dtype, far, exact=False)
         fn.finish()
 
     def _finish_parameters(self) -> list[str]:
@@ -650,7 +651,8 @@ class _Writer:
                 with fn.loop("0", str(first.results)) as u, fn.loop("0", str(second.results)) as v:
                     place = plus(fn, times(fn, u, second.results), v)
                     far = offset(fn, "%to", self.dtype, place, plan.b_row)
-                    sums.add(sums.element(near, (u, v), window), line, memory, far)
+                    element = sums.element(near, (u, v), window)
+                    sums.add(element, line, memory, far, exact=not copies)
         fn.finish()
 
     def _write_results(self) -> None:

@@ -85,8 +85,13 @@ class DirectSum:
             found = offset(fn, found, conv.lhs_dtype, at, axis.lhs)
         return fn.value(f"select i1 {inside}, ptr {found}, ptr {near}"), inside
 
-    def add(self, element: tuple[str, str], kernel: str, memory: Dtype, far: str) -> None:
-        """Add an element's products with neighbours of the kernel to the sums."""
+    def add(
+        self, element: tuple[str, str], kernel: str, memory: Dtype, far: str, exact: bool
+    ) -> None:
+        """Add an element's products with neighbours of the kernel to the sums.
+
+        exact: nothing may be read behind these.
+        """
         fn, dtype = self.fn, self.dtype
         near, inside = element
         x = load(fn, near, self.conv.lhs_dtype, 1)
@@ -105,7 +110,7 @@ class DirectSum:
             total = multiply_add(fn, kind, suffix(dtype, lanes), self.target, many, y, total)
             store(fn, total, to, dtype, lanes)
 
-        vectors(fn, self.width, dtype, self.lanes, some)
+        vectors(fn, self.width, dtype, self.lanes, some, exact)
 
 
 def unless(fn: Function, condition: str, body: Callable[[], None]) -> None:

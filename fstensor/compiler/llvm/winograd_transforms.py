@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from fstensor.compiler.llvm.conv_plan import in_pieces
+from fstensor.compiler.llvm.conv_plan import in_pieces, rounded_up
 from fstensor.compiler.llvm.indices import divided, plus, times
 from fstensor.compiler.llvm.packing import constant_mask, load, offset, store
 from fstensor.compiler.llvm.text import Function
@@ -25,12 +25,15 @@ def vectors(
     dtype: Dtype,
     lanes: int,
     body: Callable[[str, int, str | None], None],
+    exact: bool = False,
 ) -> None:
     """Write what is done for the vectors of a row.
 
-    body: takes where one begins, how many lanes it has, and the mask of those that exist, if not
-    all do.
+    body: takes where one begins, how many lanes it has, and the mask of those that exist. The last
+    one reaches over the end of the row, and there is no mask, unless it must be `exact`.
     """
+    if not exact:
+        size = rounded_up(size, lanes)
     found = in_pieces(size, lanes, 16 // dtype.itemsize)
     whole = size // lanes if size // lanes > 1 else 0
     if whole:
@@ -143,12 +146,12 @@ def write_tiles(
 
         def some(at: str, lanes: int, mask: str | None) -> None:
             start = offset(fn, near, dtype, at)
-            values = load_square(fn, start, dtype, steps, size, lanes, mask if exact else None)
+            values = load_square(fn, start, dtype, steps, size, lanes, mask)
             values = transformed(fn, type_of(dtype, lanes), values, transform, transform)
             to = offset(fn, far, dtype, at)
             store_square(fn, values, to, dtype, (len(values) * point, point), lanes)
 
-        vectors(fn, channels, dtype, lanes, some)
+        vectors(fn, channels, dtype, lanes, some, exact)
 
 
 def _added(fn: Function, kind: str, numbers: Sequence[int], values: Sequence[str]) -> str:
