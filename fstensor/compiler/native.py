@@ -12,7 +12,7 @@ import ctypes
 import functools
 import gc
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 import numpy as np
 
@@ -53,19 +53,8 @@ class NativeCall(Primitive):
     ) -> None:
         self.number = number
         self.call = call
-        self._program = program
-        self._code = code  # lives as long as its address is in use
-        self._address = code.address(call.function)
-        kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
-        self._function = kind(self._address)
-        self._outputs = [memory.maker(v.aval.shape, v.aval.dtype) for v in call.writes]
-        self._block = objects.block_of(len(call.reads) + len(call.writes) + 2)
-        self._are_plain = objects.plainness(len(call.reads))
-        self._reads_tuples = objects.tuples_are_known()
-        self._barrier = np.zeros(BARRIER_BYTES + 128, np.uint8)
-        start = self._barrier.__array_interface__["data"][0]
-        self._barrier_address = -(-start // 128) * 128
-        self._scratch_makers: dict[int, Callable[[], Any]] = {}
+        # From buffers to results. It does not refer to this object.
+        self.function = (_together if call.shared else _alone)(call, code, program)
 
     @property
     def params(self) -> dict[str, Any]:
@@ -75,51 +64,107 @@ class NativeCall(Primitive):
         return [v.aval for v in self.call.writes]
 
     def impl(self, xp: Any, *buffers: Any) -> Any:
-        if not self._are_plain(buffers):
+        return self.function(*buffers)
+
+
+_FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+
+
+def _alone(call: Call, code: engine.Compiled, program: ClosedJaxpr) -> Callable[..., list[Any]]:
+    """A call by one thread, as a function from buffers to results."""
+    makers, scratch_of = _makers_of(call), _scratch_of(call)
+    only = makers[0] if len(makers) == 1 else None
+    are_plain = objects.plainness(len(call.reads))
+    block = objects.block_of(len(call.reads) + len(call.writes) + 2)
+    items = objects.ITEMS if objects.tuples_are_known() else 0
+    native = _FUNCTION(code.address(call.function))
+
+    def run(*buffers: Any, _code: engine.Compiled = code) -> list[Any]:
+        if not are_plain(buffers):
             buffers = tuple([_plain(b) for b in buffers])
-        outputs = self._taken(buffers) if given_up else [make() for make in self._outputs]
-        if self.call.shared:
-            runners = team()
-            arguments = (*buffers, *outputs, self._scratch_for(runners.size))
-            block = self._block(arguments)
-            block[-1] = self._barrier_address
-            runners.run(self._address, ctypes.addressof(block))
+        if given_up:
+            outputs = _taken(call.takes, program, buffers, makers)
+        elif only is not None:
+            outputs = [only()]
         else:
-            arguments = (*buffers, *outputs, self._scratch_for(1), None)  # no barrier
-            # Their addresses are read where the tuple has them, if that is known.
-            place = id(arguments) + objects.ITEMS if self._reads_tuples else self._block(arguments)
-            self._function(place, 0, 1)
+            outputs = [make() for make in makers]
+        arguments = (*buffers, *outputs, scratch_of(1), None)  # no barrier
+        # Their addresses are read where the tuple has them, if that is known.
+        native(id(arguments) + items if items else block(arguments), 0, 1)
         return outputs
 
-    def _taken(self, buffers: Sequence[Any]) -> list[Any]:
-        """Memory for the results: that of arguments which are given up, where it can be.
+    return run
 
-        Large ones that came from elsewhere are left: a loop is faster in memory of the pool, which
-        has large pages.
-        """
-        program = self._program
-        taken = {
-            k: i
-            for k, i in self.call.takes
-            if given_up.get(id(buffers[i])) is program
-            and (buffers[i].nbytes < memory.SMALLEST_MAPPED or memory.is_pooled(buffers[i]))
-        }
-        return [buffers[taken[k]] if k in taken else make() for k, make in enumerate(self._outputs)]
 
-    def _scratch_for(self, threads: int) -> Any:
-        """Memory for the values inside, and what each thread needs for itself."""
-        make = self._scratch_makers.get(threads)
+def _together(call: Call, code: engine.Compiled, program: ClosedJaxpr) -> Callable[..., list[Any]]:
+    """A call by a team of threads, as a function from buffers to results."""
+    makers, scratch_of = _makers_of(call), _scratch_of(call)
+    are_plain = objects.plainness(len(call.reads))
+    block_of = objects.block_of(len(call.reads) + len(call.writes) + 2)
+    address = code.address(call.function)
+    barrier = np.zeros(BARRIER_BYTES + 128, np.uint8)
+    barrier_address = -(-barrier.__array_interface__["data"][0] // 128) * 128
+
+    def run(*buffers: Any, _kept: Any = (code, barrier)) -> list[Any]:
+        if not are_plain(buffers):
+            buffers = tuple([_plain(b) for b in buffers])
+        if given_up:
+            outputs = _taken(call.takes, program, buffers, makers)
+        else:
+            outputs = [make() for make in makers]
+        runners = team()
+        arguments = (*buffers, *outputs, scratch_of(runners.size))
+        block = block_of(arguments)
+        block[-1] = barrier_address
+        runners.run(address, ctypes.addressof(block))
+        return outputs
+
+    return run
+
+
+Maker: TypeAlias = Callable[[], Any]
+
+
+def _makers_of(call: Call) -> list[Maker]:
+    return [memory.maker(v.aval.shape, v.aval.dtype) for v in call.writes]
+
+
+def _taken(
+    takes: Sequence[tuple[int, int]],
+    program: ClosedJaxpr,
+    buffers: Sequence[Any],
+    makers: Sequence[Maker],
+) -> list[Any]:
+    """Memory for the results: that of arguments which are given up, where it can be.
+
+    Large ones that came from elsewhere are left: a loop is faster in memory of the pool, which has
+    large pages.
+    """
+    taken = {
+        k: i
+        for k, i in takes
+        if given_up.get(id(buffers[i])) is program
+        and (buffers[i].nbytes < memory.SMALLEST_MAPPED or memory.is_pooled(buffers[i]))
+    }
+    return [buffers[taken[k]] if k in taken else make() for k, make in enumerate(makers)]
+
+
+def _scratch_of(call: Call) -> Callable[[int], Any]:
+    """Gives memory for the values inside, and what each of so many threads needs for itself."""
+    size, each = call.scratch, call.workspace
+    if not size and not each:
+        none = memory.maker((2 * ALIGNMENT,), np.dtype(np.uint8))()
+        return lambda threads: none
+    makers: dict[int, Maker] = {}
+
+    def scratch(threads: int) -> Any:
+        make = makers.get(threads)
         if make is None:
-            size = self.call.scratch + self.call.workspace * threads
-            make = memory.maker((size + 2 * ALIGNMENT,), np.dtype(np.uint8))
-            if not size:
-                make = functools.partial(_same, make())
-            self._scratch_makers[threads] = make
+            shape = (size + each * threads + 2 * ALIGNMENT,)
+            make = makers[threads] = memory.maker(shape, np.dtype(np.uint8))
         return make()
 
-
-def _same(x: Any) -> Any:
-    return x
+    return scratch
 
 
 def _plain(x: Any) -> Any:
@@ -133,7 +178,7 @@ class Native:
 
     source: the simplified program. donated: which of its inputs callers may give up. result: the
     program in which native calls stand for most of the equations. is_whole: whether they stand for
-    all.
+    all. call: the program as a function of buffers, where it is one native call of its inputs.
     """
 
     def __init__(self, source: ClosedJaxpr, donated: tuple[int, ...] = ()) -> None:
@@ -154,6 +199,7 @@ class Native:
         constvars = [*j.constvars, *assembled.constants]
         changed = Jaxpr(constvars, j.invars, assembled.outputs, eqns, j.debug_info)
         self.result = ClosedJaxpr(changed, [*source.consts, *assembled.constants.values()])
+        self.call = _only_call(changed)
 
     @functools.cached_property
     def pipeline(self) -> Pipeline:
@@ -195,6 +241,17 @@ class Native:
         if self._key and header is not None:
             engine.keep(self._key, header + code.object_code)
         return assembled, code
+
+
+def _only_call(j: Jaxpr) -> Callable[..., list[Any]] | None:
+    """The function of the native call that is all that a program does, if there is one."""
+    if len(j.eqns) != 1:
+        return None
+    (eqn,) = j.eqns
+    if not isinstance(eqn.primitive, NativeCall):
+        return None
+    same = [*eqn.invars] == [*j.invars] and [*eqn.outvars] == [*j.outvars]
+    return eqn.primitive.function if same else None
 
 
 @contextlib.contextmanager

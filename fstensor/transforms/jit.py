@@ -39,6 +39,7 @@ from fstensor.transforms.programs import (
     check_inputs,
     make_ready,
     may_give_up,
+    native_function_of,
     native_of,
     native_program_of,
     program_of,
@@ -271,7 +272,7 @@ class Jitted:
         call = KnownCall(
             config.stamp,
             closed.in_avals,
-            native_program_of(closed).on_cpu,
+            native_function_of(closed),
             native_of(closed).is_whole,
             closed.out_avals,
             traced.out_tree,

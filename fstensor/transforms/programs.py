@@ -92,6 +92,11 @@ def native_program_of(closed: ClosedJaxpr) -> Program:
     )
 
 
+def native_function_of(closed: ClosedJaxpr) -> Callable[..., list[Any]]:
+    """The compiled program as a function of buffers: its native call, where that is all of it."""
+    return native_of(closed).call or native_program_of(closed).on_cpu
+
+
 def may_give_up(closed: ClosedJaxpr, inputs: Iterable[int]) -> None:
     """Note, before it is compiled, which inputs of a program its caller may give up."""
     closed.derive("donated", lambda: tuple(inputs))
