@@ -7,11 +7,9 @@ executor runs both.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import functools
-import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 import numpy as np
@@ -24,6 +22,7 @@ from fstensor.compiler.llvm import engine, objects
 from fstensor.compiler.threads import BARRIER_BYTES, provide_barrier, size_of_team, team
 from fstensor.core import memory
 from fstensor.core.aval import ShapedArray
+from fstensor.core.collector import no_collection
 from fstensor.core.donation import given_up
 from fstensor.core.jaxpr import ClosedJaxpr, Eqn, Jaxpr
 from fstensor.core.primitive import Primitive
@@ -184,7 +183,7 @@ class Native:
     def __init__(self, source: ClosedJaxpr, donated: tuple[int, ...] = ()) -> None:
         self.source = source
         self._donated = donated
-        with _no_collection():
+        with no_collection():
             assembled, code = self._found() or self._made()
         self.is_whole = len(assembled.functions) == len(assembled.parts)
         eqns: list[Eqn] = []
@@ -252,21 +251,6 @@ def _only_call(j: Jaxpr) -> Callable[..., list[Any]] | None:
         return None
     same = [*eqn.invars] == [*j.invars] and [*eqn.outvars] == [*j.outvars]
     return eqn.primitive.function if same else None
-
-
-@contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
-    """Leave garbage for a while: nearly all of what a compiler makes goes without a collector.
-
-    It would look through all objects of the process several times.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _stages() -> type[Pipeline]:

@@ -14,6 +14,7 @@ from fstensor.compiler.products import (
     multiply_places,
     split_sums,
 )
+from fstensor.core.collector import no_collection
 from fstensor.core.inline import inline_calls
 from fstensor.core.jaxpr import ClosedJaxpr, dce
 
@@ -44,9 +45,10 @@ def simplify(closed: ClosedJaxpr) -> ClosedJaxpr:
 
 
 def _after_passes(closed: ClosedJaxpr) -> ClosedJaxpr:
-    for change in PASSES:
-        closed = change(closed)
-    closed.check()
+    with no_collection():
+        for change in PASSES:
+            closed = change(closed)
+        closed.check()
     return closed
 
 
