@@ -19,6 +19,8 @@ _BLOCK_BYTES = 4096
 _UNDER_WAY = 10
 # Results of so few vectors in a row are not cut into columns.
 _WIDEST = 6
+# A walk through so few tiles along a column takes little time.
+_SHORT_WALK = 6
 # For so many rows partial sums are kept, where k is treated in several blocks.
 _ROWS_AT_ONCE = 2048
 
@@ -222,8 +224,10 @@ def _outer_plan(
         blocks = _quotient_up(k_block * size, _BLOCK_BYTES)
         k_block = _rounded_up(_quotient_up(k_block, blocks), lanes)
         # Panels of B follow each other in memory, so it does not hurt when not all of them are in
-        # the second cache; but each block of B costs a walk through A.
-        panels = min(across, max(1, 2 * target.l2 // (k_block * vectors * lanes * size)))
+        # the second cache; but each block of B costs a walk through A. Where that is short, copies
+        # are read soon after they are made, and should be near.
+        room = 2 * target.l2 if down > _SHORT_WALK else target.l2 // 2
+        panels = min(across, max(1, room // (k_block * vectors * lanes * size)))
     elif spec.m <= 2 and b_bytes > target.l2 // 2:
         k_block, panels = min(k_block, _FEW_K), min(across, _TILES_SIDE_BY_SIDE)
     a_packing, group = None, 1
