@@ -19,10 +19,7 @@ from fstensor.compiler.llvm.target import Target
 from fstensor.compiler.llvm.text import Function, Module
 from fstensor.compiler.llvm.winograd_direct import write_check
 from fstensor.compiler.llvm.winograd_plan import POINTS, WinogradPlan
-from fstensor.compiler.llvm.winograd_transforms import (
-    of_operand,
-    write_tiles,
-)
+from fstensor.compiler.llvm.winograd_transforms import Tiles, of_operand, write_tiles
 
 # Multiplications of vectors that are worth a round of a loop.
 _LEAST_WORK = 16
@@ -103,15 +100,17 @@ class WinogradWriter(ABC):
     def write_operand(self) -> None:
         """Tiles of the operand, or its copy."""
         plan, conv = self.plan, self.conv
-        strides = self.strides(plan.copies, [a.lhs for a in conv.axes])
-        steps = [s * a.step for s, a in zip(strides, plan.axes, strict=True)]
-        channels = plan.block if plan.by_inputs else conv.inputs
+        tiles = Tiles(
+            plan.axes,
+            channels=plan.block if plan.by_inputs else conv.inputs,
+            strides=self.strides(plan.copies, [a.lhs for a in conv.axes]),
+            sizes=(POINTS, POINTS),
+            row=plan.a_row,
+            point=self.tiles * plan.a_row,
+            exact=not plan.copies,
+        )
         fn = Function(self.module, f"{self.name}.operand", ["ptr noalias %from", "ptr noalias %to"])
-        write_tiles(
-            fn, plan.axes, self.dtype, self.lanes, (strides, steps),
-            (channels, (POINTS, POINTS), plan.a_row, self.tiles * plan.a_row),
-            of_operand, exact=not plan.copies,
-        )  # fmt: skip
+        write_tiles(fn, tiles, self.dtype, self.lanes, of_operand)
         fn.finish()
 
     def write_tile(self) -> None:

@@ -24,6 +24,7 @@ from fstensor.compiler.llvm.winograd_common import WinogradWriter
 from fstensor.compiler.llvm.winograd_direct import DirectSum, unless
 from fstensor.compiler.llvm.winograd_plan import POINTS, PRODUCTS
 from fstensor.compiler.llvm.winograd_transforms import (
+    Tiles,
     load_square,
     of_kernel,
     of_products,
@@ -71,15 +72,17 @@ class ByInputs(WinogradWriter):
     def _write_kernel_tiles(self) -> None:
         """Tiles of the kernel, or its copy, where these cover it."""
         plan, conv = self.plan, self.conv
-        strides = self.strides(plan.kernel_copies, [a.rhs for a in conv.axes])
-        steps = [s * a.step for s, a in zip(strides, plan.axes, strict=True)]
-        taps = [a.taps for a in plan.axes]
+        tiles = Tiles(
+            plan.axes,
+            channels=plan.width,
+            strides=self.strides(plan.kernel_copies, [a.rhs for a in conv.axes]),
+            sizes=[a.taps for a in plan.axes],
+            row=plan.b_row,
+            point=self.tiles * plan.b_row,
+            exact=not plan.kernel_copies,
+        )
         fn = Function(self.module, f"{self.name}.kernel", ["ptr noalias %from", "ptr noalias %to"])
-        write_tiles(
-            fn, plan.axes, self.dtype, self.lanes, (strides, steps),
-            (plan.width, taps, plan.b_row, self.tiles * plan.b_row),
-            of_kernel, exact=not plan.kernel_copies,
-        )  # fmt: skip
+        write_tiles(fn, tiles, self.dtype, self.lanes, of_kernel)
         fn.finish()
 
     def _entry(self, fn: Function, block: str) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from fstensor.compiler.llvm.conv_plan import in_pieces, rounded_up
 from fstensor.compiler.llvm.indices import divided, plus, times
 from fstensor.compiler.llvm.packing import constant_mask, load, offset, store
 from fstensor.compiler.llvm.text import Function
 from fstensor.compiler.llvm.vector import type_of
-from fstensor.compiler.llvm.winograd_plan import OPERAND, RESULTS, TileAxis
+from fstensor.compiler.llvm.winograd_plan import OPERAND, POINTS, RESULTS, TileAxis
 from fstensor.core.scalar import Dtype
 
 # Vectors for the places of a tile, or what has become of them.
@@ -119,39 +119,44 @@ def of_products(axis: TileAxis) -> Transform:
     return transform
 
 
-def write_tiles(
-    fn: Function,
-    axes: tuple[TileAxis, TileAxis],
-    dtype: Dtype,
-    lanes: int,
-    places: tuple[Sequence[int], Sequence[int]],
-    sizes: tuple[int, Sequence[int], int, int],
-    transform: Transform,
-    exact: bool,
-) -> None:
-    """Add the lines of a function of %from and %to: transform all tiles of a band of an image.
+class Tiles(NamedTuple):
+    """The tiles of a band of an image, whose channels are neighbours, and where they go.
 
-    places: strides of the axes, and of the elements of a tile. sizes: of channels, of the axes of a
-    tile, of a row of the result, and from one point of the result to the next. exact: nothing may
-    be read behind the last channel.
+    strides: of the image, along its axes; steps: between the elements of a tile. sizes: of a tile,
+    along the axes. row: elements from one tile to the next in the result. point: from one of its
+    points to the next. exact: nothing may be read behind the last channel.
     """
-    strides, steps = places
-    channels, size, row, point = sizes
-    first, second = axes
+
+    axes: tuple[TileAxis, TileAxis]
+    channels: int
+    strides: Sequence[int]
+    sizes: Sequence[int]
+    row: int
+    point: int
+    exact: bool
+
+    @property
+    def steps(self) -> list[int]:
+        return [s * axis.step for s, axis in zip(self.strides, self.axes, strict=True)]
+
+
+def write_tiles(fn: Function, tiles: Tiles, dtype: Dtype, lanes: int, transform: Transform) -> None:
+    """Add the lines of a function of %from and %to: transform all tiles along both axes."""
+    first, second = tiles.axes
     with fn.loop("0", str(first.tiles)) as i, fn.loop("0", str(second.tiles)) as j:
-        near = offset(fn, "%from", dtype, tile_start(fn, i, first), strides[0])
-        near = offset(fn, near, dtype, tile_start(fn, j, second), strides[1])
+        near = offset(fn, "%from", dtype, tile_start(fn, i, first), tiles.strides[0])
+        near = offset(fn, near, dtype, tile_start(fn, j, second), tiles.strides[1])
         tile = plus(fn, times(fn, i, second.tiles), j)
-        far = offset(fn, "%to", dtype, tile, row)
+        far = offset(fn, "%to", dtype, tile, tiles.row)
 
         def some(at: str, lanes: int, mask: str | None) -> None:
             start = offset(fn, near, dtype, at)
-            values = load_square(fn, start, dtype, steps, size, lanes, mask)
+            values = load_square(fn, start, dtype, tiles.steps, tiles.sizes, lanes, mask)
             values = transformed(fn, type_of(dtype, lanes), values, transform, transform)
             to = offset(fn, far, dtype, at)
-            store_square(fn, values, to, dtype, (len(values) * point, point), lanes)
+            store_square(fn, values, to, dtype, (POINTS * tiles.point, tiles.point), lanes)
 
-        vectors(fn, channels, dtype, lanes, some, exact)
+        vectors(fn, tiles.channels, dtype, lanes, some, tiles.exact)
 
 
 def _added(fn: Function, kind: str, numbers: Sequence[int], values: Sequence[str]) -> str:
