@@ -231,6 +231,16 @@ def test_precision_of_the_largest_neighbour():
     assert errors["default"] < 1e6 * 1e-5
 
 
-def test_small_convolutions_are_computed_directly():
-    x, w = numbers((2, 8, 8, 1), np.float32, 1), numbers((3, 3, 1, 20), np.float32, 2)
-    assert not any(plans(conv(), x, w))
+@pytest.mark.parametrize(
+    ("x_shape", "w_shape", "pays"),
+    [
+        ((8, 8, 8, 1), (3, 3, 1, 20), False),  # few inputs
+        ((8, 14, 14, 64), (3, 3, 64, 64), True),
+        ((1, 6, 6, 512), (3, 3, 512, 512), False),  # most of the work is the kernel's
+        ((1, 4, 3000, 64), (3, 3, 64, 64), False),  # no row of tiles fits into a cache
+    ],
+)  # fmt: skip
+def test_it_is_taken_where_it_pays(monkeypatch, x_shape, w_shape, pays):
+    monkeypatch.setattr(pipeline, "host_target", lambda: TARGETS["avx512"])
+    x, w = numbers(x_shape, np.float32, 1), numbers(w_shape, np.float32, 2)
+    assert any(plans(conv(), x, w)) == pays

@@ -37,6 +37,8 @@ RESULTS = ((1, 1, 1), (0, 1, -1), (0, 1, 1))
 _OPERAND_COST = 44
 _KERNEL_COST = 44
 _RESULT_COST = 70
+# What is transformed into memory that the second cache does not hold takes so many times as long.
+_FAR = 4
 # The multiplications of before must be at least so many times what there is to do then.
 _GAIN = 0.9
 # Vectors of a panel at most, and entries of the batch in a block.
@@ -161,17 +163,25 @@ def _pays(conv: Convolution, target: Target, by_inputs: bool, axes: Sequence[Til
     """Whether few enough multiplications are left, beside all that comes with it."""
     lanes = target.lanes(conv.dtype)
     outputs = -(-conv.outputs // lanes)
+    # A band has at least a row of tiles, which should stay in the second cache.
+    channels = min(conv.batch, _BLOCK) + min(outputs, _WIDEST) * lanes if by_inputs else conv.inputs
+    if axes[1].tiles * axes[0].step * PRODUCTS * channels * conv.dtype.itemsize > target.l2:
+        return False
     direct = prod(a.places * a.window for a in conv.axes) * conv.batch * conv.inputs * outputs
     tiles = prod(axis.tiles for axis in axes)
+    rows = conv.batch if by_inputs else conv.inputs
+    is_far = PRODUCTS * rows * conv.outputs * conv.dtype.itemsize > target.l2
+    far = _FAR if is_far else 1
     if by_inputs:
         panels, blocks = -(-outputs // _WIDEST), -(-conv.batch // _BLOCK)
         each = _OPERAND_COST * -(-conv.batch // lanes) * panels + _KERNEL_COST * outputs * blocks
         total = tiles * conv.inputs * (PRODUCTS * conv.batch * outputs + each)
-        total += conv.batch * outputs * _RESULT_COST * min(conv.inputs, _PARTS)
+        chunks = min(conv.inputs, -(-_PARTS // (conv.groups * panels * blocks)))
+        total += rows * outputs * _RESULT_COST * far * chunks
     else:
         each = _OPERAND_COST * -(-conv.inputs // lanes) + _RESULT_COST * outputs
         total = tiles * conv.batch * (PRODUCTS * conv.inputs * outputs + each)
-        total += conv.inputs * outputs * _KERNEL_COST
+        total += rows * outputs * _KERNEL_COST * far
     return total < _GAIN * direct
 
 
