@@ -70,7 +70,7 @@ _FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
 
 
 def _alone(call: Call, code: engine.Compiled, program: ClosedJaxpr) -> Callable[..., list[Any]]:
-    """A call by one thread, as a function from buffers to results."""
+    """A call by one thread, as a function from buffers to results. It keeps the code."""
     makers, scratch_of = _makers_of(call), _scratch_of(call)
     only = makers[0] if len(makers) == 1 else None
     are_plain = objects.plainness(len(call.reads))
@@ -96,7 +96,7 @@ def _alone(call: Call, code: engine.Compiled, program: ClosedJaxpr) -> Callable[
 
 
 def _together(call: Call, code: engine.Compiled, program: ClosedJaxpr) -> Callable[..., list[Any]]:
-    """A call by a team of threads, as a function from buffers to results."""
+    """A call by a team of threads, as a function from buffers to results. It keeps the code."""
     makers, scratch_of = _makers_of(call), _scratch_of(call)
     are_plain = objects.plainness(len(call.reads))
     block_of = objects.block_of(len(call.reads) + len(call.writes) + 2)
