@@ -51,8 +51,9 @@ def as_precision(what: str, precision: PrecisionLike) -> Precision:
 
     Raises: OptionError unless it is a value, or a pair of values, that exists.
     """
-    pair = isinstance(precision, (tuple, list)) and len(precision) == 2
-    found = [_named(x) for x in (precision if pair else [precision])]  # type: ignore[union-attr]
+    is_pair = isinstance(precision, (tuple, list)) and len(precision) == 2
+    given: Any = precision if is_pair else (precision,)
+    found = [_named(x) for x in given]
     known = [x for x in found if x is not None]
     if len(known) < len(found):
         raise OptionError(

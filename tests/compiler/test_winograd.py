@@ -85,25 +85,29 @@ def loss(f):
     return lambda x, w: fnp.sum(fnp.sin(f(x, w)))
 
 
+def check_with_gradients(f, *args):
+    check(f, *args)
+    check(fs.grad(loss(f), argnums=(0, 1)), *args, factor=40)
+
+
+def operands(x_shape, w_shape):
+    return numbers(x_shape, np.float32, 1), numbers(w_shape, np.float32, 2)
+
+
 @pytest.mark.usefixtures("always")
 @pytest.mark.parametrize("name", SHAPES)
 def test_values_and_gradients(name):
-    x_shape, w_shape, options = SHAPES[name]
-    f = conv(**options)
-    args = numbers(x_shape, np.float32, 1), numbers(w_shape, np.float32, 2)
+    *shapes, options = SHAPES[name]
+    f, args = conv(**options), operands(*shapes)
     assert any(plans(f, *args))
-    check(f, *args)
-    check(fs.grad(loss(f), argnums=(0, 1)), *args, factor=40)
+    check_with_gradients(f, *args)
 
 
 @pytest.mark.usefixtures("always")
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_where_it_may_be_impossible(name):
-    x_shape, w_shape, options = PARAMETERS[name]
-    f = conv(**options)
-    args = numbers(x_shape, np.float32, 1), numbers(w_shape, np.float32, 2)
-    check(f, *args)
-    check(fs.grad(loss(f), argnums=(0, 1)), *args, factor=40)
+    *shapes, options = PARAMETERS[name]
+    check_with_gradients(conv(**options), *operands(*shapes))
 
 
 @pytest.mark.usefixtures("always", "small_caches")

@@ -17,6 +17,7 @@ from math import prod
 from typing import NamedTuple
 
 from fstensor.compiler.convolution import Convolution, SpatialAxis
+from fstensor.compiler.llvm.conv_turned import Epilogue
 from fstensor.compiler.llvm.packing import Source, constant_mask, load, offset, store, widened
 from fstensor.compiler.llvm.target import Target
 from fstensor.compiler.llvm.text import Function, Module
@@ -36,8 +37,6 @@ _MOST_EDGES = 4
 _WIDEST_WINDOW = 16
 # Up to so many lines, an epilogue follows on the sums in registers.
 _SHORT_EPILOGUE = 12
-
-Epilogue = Callable[[Function, str, list[str], int, str | None], None]
 
 
 class RowPlan(NamedTuple):

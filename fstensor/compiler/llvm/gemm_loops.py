@@ -6,8 +6,7 @@ are i64, distances are in bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from fstensor.compiler.llvm.gemm_plan import MatrixProduct, Plan
@@ -254,7 +253,7 @@ class _Loops:
         a, b = self.at(a, k, self.field("a_k")), self.at(b, k, self.field("b_k"))
         copies = [self.at(workspace, "1", self.field(n)) for n in ("a_copy", "b_copy")]
         number = self.of("sub nsw", column_stop, column)
-        with self.only_if(self.flag("b_packed")):
+        with self.fn.only_if(self.flag("b_packed")):
             near = self.at(b, column, self.field("b_tile"))
             whole = self.field("across_whole")
             self.pack("b", near, copies[1], count, (column, column_stop, whole))
@@ -266,7 +265,7 @@ class _Loops:
             last = self.least(self.of("add nsw", first, group), row_stop)
             near = self.at(a, first, self.field("a_tile"))
             a_packed = self.flag("a_packed")
-            with self.only_if(a_packed):
+            with self.fn.only_if(a_packed):
                 self.pack("a", near, copies[0], count, (first, last, self.field("down_whole")))
             near = self.choice(a_packed, copies[0], near, "ptr")
             a_step = self.choice(a_packed, self.field("a_packed_tile"), self.field("a_tile"))
@@ -313,10 +312,10 @@ class _Loops:
             to = self.choice(in_registers, "%context", now[1], "ptr")
             passed = f"ptr {a}, ptr {now[0]}, i64 {count}, ptr {to}, i1 {resume}, ptr %table"
             fn.do(f"call void {tile}({passed})")
-            with self.only_if(each):
+            with self.fn.only_if(each):
                 finish = self.either(wide, ("finish0", "finish1"))
                 fn.do(f"call void {finish}(ptr {now[1]}, i64 {rows}, ptr %context)")
-        with self.only_if(fn.value(f"select i1 {in_lines}, i1 {finishes}, i1 false")):
+        with self.fn.only_if(fn.value(f"select i1 {in_lines}, i1 {finishes}, i1 false")):
             fn.do(f"store i64 {self.of('mul nsw', '%column', width)}, ptr {place}")
             number = self.of("sub nsw", self.field("across_whole"), "%column")
             passed = f"i64 {self.least('%number', number)}, i64 %number, i64 {sums_step}"
@@ -335,18 +334,8 @@ class _Loops:
         left = self.of("sub nsw", self.of("sub nsw", stop, start), number)
         steps = [self.field(f"{what}{n}_tile") for n in ("", "_packed")]
         for n, panels in enumerate((number, left)):
-            with self.only_if(self.fn.value(f"icmp sgt i64 {panels}, 0")):
+            with self.fn.only_if(self.fn.value(f"icmp sgt i64 {panels}, 0")):
                 function = self.field(f"pack_{what}{n}", "ptr")
                 passed = f"ptr {near}, ptr {far}, i64 {count}, i64 {panels}, {rest}"
                 self.fn.do(f"call void {function}({passed})")
             near, far = (self.at(p, number, s) for p, s in zip((near, far), steps, strict=True))
-
-    @contextmanager
-    def only_if(self, condition: str) -> Iterator[None]:
-        """Lines that run only if a condition holds; they hand on no values."""
-        inside, after = self.fn.new_block("if"), self.fn.new_block("after")
-        self.fn.branch_if(condition, inside, after)
-        self.fn.enter(inside)
-        yield
-        self.fn.branch(after)
-        self.fn.enter(after)

@@ -183,6 +183,16 @@ class Function:
         self.do(f"br i1 {condition}, label %{then}, label %{otherwise}")
 
     @contextmanager
+    def only_if(self, condition: str) -> Iterator[None]:
+        """Lines that run only if an i1 holds; they hand on no values."""
+        inside, after = self.new_block("if"), self.new_block("after")
+        self.branch_if(condition, inside, after)
+        self.enter(inside)
+        yield
+        self.branch(after)
+        self.enter(after)
+
+    @contextmanager
     def loop(self, start: str, stop: str, step: str = "1") -> Iterator[str]:
         """Run the lines of the block for i = start, start + step, ... < stop; gives i, an i64.
 

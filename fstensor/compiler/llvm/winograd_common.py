@@ -88,7 +88,7 @@ class WinogradWriter(ABC):
             write_copy(self.module, f"{self.name}.copy", dtypes, plan.copies, True, self.lanes)
         self.write_operand()
         write_check(
-            self.module, f"{self.name}.finite", self.dtype, self.lanes, self.result_rows,
+            self.module, f"{self.name}.odd", self.dtype, self.lanes, self.result_rows,
             (plan.width, plan.b_row),
         )  # fmt: skip
 

@@ -7,7 +7,7 @@ come out as infinite or NaN, so that nothing else has to be looked at.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from fstensor.compiler.convolution import Convolution
 from fstensor.compiler.llvm.conv_plan import in_pieces
@@ -24,7 +24,7 @@ from fstensor.core.scalar import Dtype
 def write_check(
     module: Module, name: str, dtype: Dtype, lanes: int, rows: int, widths: tuple[int, int]
 ) -> None:
-    """Add `i1 @name(ptr %results)`: whether all of some rows are finite.
+    """Add `i1 @name(ptr %results)`: whether any element of some rows is not finite.
 
     widths: how many elements of a row there are, and how many elements apart rows are.
     """
@@ -43,13 +43,13 @@ def write_check(
             # 0 for what is finite, otherwise NaN.
             x = fn.value(f"fsub {kind} {x}, {x}")
             then[n] = fn.value(f"fadd {kind} {now[n]}, {x}")
-    total = "true"
+    total = "false"
     for p, kind, x in zip(pieces, kinds, then, strict=True):
-        finite = fn.value(f"fcmp oeq {kind} {x}, zeroinitializer")
-        function = f"@llvm.vector.reduce.and.v{p.lanes}i1"
+        odd = fn.value(f"fcmp une {kind} {x}, zeroinitializer")
+        function = f"@llvm.vector.reduce.or.v{p.lanes}i1"
         fn.module.declare(f"declare i1 {function}(<{p.lanes} x i1>)")
-        finite = fn.value(f"call i1 {function}(<{p.lanes} x i1> {finite})")
-        total = fn.value(f"and i1 {total}, {finite}")
+        odd = fn.value(f"call i1 {function}(<{p.lanes} x i1> {odd})")
+        total = fn.value(f"or i1 {total}, {odd}")
     fn.finish(f"i1 {total}")
 
 
@@ -111,13 +111,3 @@ class DirectSum:
             store(fn, total, to, dtype, lanes)
 
         vectors(fn, self.width, dtype, self.lanes, some, exact)
-
-
-def unless(fn: Function, condition: str, body: Callable[[], None]) -> None:
-    """Write what is done where a condition does not hold."""
-    work, after = fn.new_block("do"), fn.new_block("go")
-    fn.branch_if(condition, after, work)
-    fn.enter(work)
-    body()
-    fn.branch(after)
-    fn.enter(after)

@@ -22,7 +22,7 @@ from fstensor.compiler.llvm.packing import offset
 from fstensor.compiler.llvm.text import Function
 from fstensor.compiler.llvm.vector import type_of
 from fstensor.compiler.llvm.winograd_common import WinogradWriter
-from fstensor.compiler.llvm.winograd_direct import DirectSum, unless
+from fstensor.compiler.llvm.winograd_direct import DirectSum
 from fstensor.compiler.llvm.winograd_plan import POINTS, PRODUCTS
 from fstensor.compiler.llvm.winograd_transforms import (
     load_square,
@@ -303,9 +303,9 @@ class ByImages(WinogradWriter):
         where = ", ".join([f"i64 {n}", f"i64 {at}", f"i64 {output}", *self.extra])
 
         def check(first: str) -> None:
-            finite = fn.value(f"call i1 @{self.name}.finite(ptr {results})")
-            taken = f"ptr {near}, ptr {packed}, ptr {results}, i64 {first}, i64 {at}"
-            unless(fn, finite, lambda: fn.do(f"call void @{self.name}.again({taken})"))
+            with fn.only_if(fn.value(f"call i1 @{self.name}.odd(ptr {results})")):
+                taken = f"ptr {near}, ptr {packed}, ptr {results}, i64 {first}, i64 {at}"
+                fn.do(f"call void @{self.name}.again({taken})")
 
         with fn.loop("0", str(plan.row_blocks)) as block:
             first = self.first_row(fn, block)

@@ -21,7 +21,7 @@ from fstensor.compiler.llvm.packing import offset
 from fstensor.compiler.llvm.text import Function
 from fstensor.compiler.llvm.vector import type_of
 from fstensor.compiler.llvm.winograd_common import WinogradWriter
-from fstensor.compiler.llvm.winograd_direct import DirectSum, unless
+from fstensor.compiler.llvm.winograd_direct import DirectSum
 from fstensor.compiler.llvm.winograd_plan import POINTS, PRODUCTS
 from fstensor.compiler.llvm.winograd_transforms import (
     Tiles,
@@ -222,17 +222,13 @@ class ByInputs(WinogradWriter):
         """Compute the results of a group, entry, and panel from an output on again, if need be."""
         conv = self.conv
         group, n, output = which
-
-        def again() -> None:
+        with fn.only_if(fn.value(f"call i1 @{self.name}.odd(ptr {results})")):
             near = offset(fn, "%a", conv.lhs_dtype, group, conv.lhs_group)
             near = offset(fn, near, conv.lhs_dtype, n, conv.lhs_batch)
             kernel = offset(fn, "%b", conv.rhs_dtype, group, conv.rhs_group)
             kernel = offset(fn, kernel, conv.rhs_dtype, output, conv.rhs_output)
             taken = f"ptr {near}, ptr {kernel}, ptr {results}, ptr %own"
             fn.do(f"call void @{self.name}.again({taken})")
-
-        finite = fn.value(f"call i1 @{self.name}.finite(ptr {results})")
-        unless(fn, finite, again)
 
     def _finish_entry(self, fn: Function, sums: str, results: str) -> None:
         """The results of a row of sums, after those of the other chunks are added, in order."""
