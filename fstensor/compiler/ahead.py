@@ -36,12 +36,10 @@ def wait() -> None:
 def _make_ready() -> None:
     # Whoever needs any of this finds it made, waits for it, or meets the error himself.
     with contextlib.suppress(Exception):
-        from fstensor.compiler.llvm import emission, objects, team
+        from fstensor.compiler.llvm import emission, entry
 
         with emission.short_turns():
-            team.native()
-            objects.matcher()
-            objects.plainness(objects.FEWEST)
+            entry.make_ready()
 
 
 # The child of a fork would find modules half imported, by a thread that it does not have.

@@ -2,10 +2,12 @@
 
 The gradient of a layer norm is a kernel over rows; those of its scale and shift are sums over the
 same rows of what it has at hand. They are added up while it runs, each chunk of rows by itself.
+Other sums of columns are of several rows at a time.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -18,6 +20,10 @@ from fstensor.core.jaxpr import Var
 
 # The most instructions of a kernel: with more, registers would be short.
 _MOST_INSTRUCTIONS = 160
+# How many rows are added up before the sums of their chunk are read and written, the first that
+# divides the chunk; and the most instructions for each.
+_ROWS_AT_ONCE = (4, 5, 3, 2)
+_MOST_FOR_A_ROW = 8
 
 
 def join_column_sums(steps: Sequence[Step], wanted: set[Var]) -> list[Step]:
@@ -25,6 +31,10 @@ def join_column_sums(steps: Sequence[Step], wanted: set[Var]) -> list[Step]:
 
     wanted: the results of the program.
     """
+    return [_of_several_rows(s) for s in _with_joined(steps, wanted)]
+
+
+def _with_joined(steps: Sequence[Step], wanted: set[Var]) -> list[Step]:
     found = list(steps)
     sums = [s for s in found if isinstance(s, KernelStep) and _adds_up(s.kernel)]
     for columns in sums:
@@ -121,3 +131,29 @@ def _one_kernel(
         v = adder.variables[s.access.buffer]
         written.append(Written(v, s.access.place, adder.values[s.value], s.by, s.along))
     return adder.finish(written)
+
+
+def _of_several_rows(step: Step) -> Step:
+    """Sums of columns with several rows in one turn of the loop; other steps as they are."""
+    if not isinstance(step, KernelStep) or not _adds_up(step.kernel):
+        return step
+    kernel = step.kernel
+    chunks, length, width = kernel.outer
+    count = next((n for n in _ROWS_AT_ONCE if length % n == 0), 1)
+    if count == 1 or len(kernel.instructions) > _MOST_FOR_A_ROW:
+        return step
+    record = Recorder(Kernel((chunks, length // count, width), ()))
+    buffers: dict[Var, int] = {}
+    rows = []
+    for r in range(count):
+        loops = Loops(record.kernel.outer, (), (0, None, 2), 1, (0, count), r)
+        writer = Writer(kernel, [*step.reads, *step.writes], loops, record, buffers=buffers)
+        writer.make(s.value for s in kernel.stores)
+        rows.append(writer)
+    written = []
+    for s in kernel.stores:
+        values = [w.values[s.value] for w in rows]
+        total = functools.reduce(functools.partial(record.binary, s.by), values)
+        v, place = rows[0].variables[s.access.buffer], rows[0].loops.place(s.access.place)
+        written.append(Written(v, place, total, s.by, s.along))
+    return rows[0].finish(written)

@@ -7,23 +7,17 @@ executor runs both.
 
 from __future__ import annotations
 
-import ctypes
 import functools
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, final
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, final
 
 from fstensor.compiler import recipe
 from fstensor.compiler.calls import Assembled, Call
 from fstensor.compiler.fingerprint import NoFingerprintError, fingerprint
-from fstensor.compiler.layout import ALIGNMENT
+from fstensor.compiler.invocation import from_buffers
 from fstensor.compiler.llvm import engine, objects
-from fstensor.compiler.threads import BARRIER_BYTES, provide_barrier, size_of_team, team
-from fstensor.core import memory
+from fstensor.compiler.threads import provide_barrier, size_of_team
 from fstensor.core.aval import ShapedArray
 from fstensor.core.collector import no_collection
-from fstensor.core.donation import given_up
 from fstensor.core.jaxpr import ClosedJaxpr, Eqn, Jaxpr
 from fstensor.core.primitive import Primitive
 
@@ -52,8 +46,9 @@ class NativeCall(Primitive):
     ) -> None:
         self.number = number
         self.call = call
+        self.code = code
         # From buffers to results. It does not refer to this object.
-        self.function = (_together if call.shared else _alone)(call, code, program)
+        self.function = from_buffers(call, code, program)
 
     @property
     def params(self) -> dict[str, Any]:
@@ -66,118 +61,13 @@ class NativeCall(Primitive):
         return self.function(*buffers)
 
 
-_FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
-
-
-def _alone(call: Call, code: engine.Compiled, program: ClosedJaxpr) -> Callable[..., list[Any]]:
-    """A call by one thread, as a function from buffers to results. It keeps the code."""
-    makers, scratch_of = _makers_of(call), _scratch_of(call)
-    only = makers[0] if len(makers) == 1 else None
-    are_plain = objects.plainness(len(call.reads))
-    block = objects.block_of(len(call.reads) + len(call.writes) + 2)
-    items = objects.ITEMS if objects.tuples_are_known() else 0
-    native = _FUNCTION(code.address(call.function))
-
-    def run(*buffers: Any, _code: engine.Compiled = code) -> list[Any]:
-        if not are_plain(buffers):
-            buffers = tuple([_plain(b) for b in buffers])
-        if given_up:
-            outputs = _taken(call.takes, program, buffers, makers)
-        elif only is not None:
-            outputs = [only()]
-        else:
-            outputs = [make() for make in makers]
-        arguments = (*buffers, *outputs, scratch_of(1), None)  # no barrier
-        # Their addresses are read where the tuple has them, if that is known.
-        native(id(arguments) + items if items else block(arguments), 0, 1)
-        return outputs
-
-    return run
-
-
-def _together(call: Call, code: engine.Compiled, program: ClosedJaxpr) -> Callable[..., list[Any]]:
-    """A call by a team of threads, as a function from buffers to results. It keeps the code."""
-    makers, scratch_of = _makers_of(call), _scratch_of(call)
-    are_plain = objects.plainness(len(call.reads))
-    block_of = objects.block_of(len(call.reads) + len(call.writes) + 2)
-    address = code.address(call.function)
-    barrier = np.zeros(BARRIER_BYTES + 128, np.uint8)
-    barrier_address = -(-barrier.__array_interface__["data"][0] // 128) * 128
-
-    def run(*buffers: Any, _kept: Any = (code, barrier)) -> list[Any]:
-        if not are_plain(buffers):
-            buffers = tuple([_plain(b) for b in buffers])
-        if given_up:
-            outputs = _taken(call.takes, program, buffers, makers)
-        else:
-            outputs = [make() for make in makers]
-        runners = team()
-        arguments = (*buffers, *outputs, scratch_of(runners.size))
-        block = block_of(arguments)
-        block[-1] = barrier_address
-        runners.run(address, ctypes.addressof(block))
-        return outputs
-
-    return run
-
-
-Maker: TypeAlias = Callable[[], Any]
-
-
-def _makers_of(call: Call) -> list[Maker]:
-    return [memory.maker(v.aval.shape, v.aval.dtype) for v in call.writes]
-
-
-def _taken(
-    takes: Sequence[tuple[int, int]],
-    program: ClosedJaxpr,
-    buffers: Sequence[Any],
-    makers: Sequence[Maker],
-) -> list[Any]:
-    """Memory for the results: that of arguments which are given up, where it can be.
-
-    Large ones that came from elsewhere are left: a loop is faster in memory of the pool, which has
-    large pages.
-    """
-    taken = {
-        k: i
-        for k, i in takes
-        if given_up.get(id(buffers[i])) is program
-        and (buffers[i].nbytes < memory.SMALLEST_MAPPED or memory.is_pooled(buffers[i]))
-    }
-    return [buffers[taken[k]] if k in taken else make() for k, make in enumerate(makers)]
-
-
-def _scratch_of(call: Call) -> Callable[[int], Any]:
-    """Gives memory for the values inside, and what each of so many threads needs for itself."""
-    size, each = call.scratch, call.workspace
-    if not size and not each:
-        none = memory.maker((2 * ALIGNMENT,), np.dtype(np.uint8))()
-        return lambda threads: none
-    makers: dict[int, Maker] = {}
-
-    def scratch(threads: int) -> Any:
-        make = makers.get(threads)
-        if make is None:
-            shape = (size + each * threads + 2 * ALIGNMENT,)
-            make = makers[threads] = memory.maker(shape, np.dtype(np.uint8))
-        return make()
-
-    return scratch
-
-
-def _plain(x: Any) -> Any:
-    """A copy whose elements lie in row-major order, at addresses that suit their size."""
-    return np.require(x, requirements=["C", "A"])
-
-
 @final
 class Native:
     """A program compiled for this machine.
 
     source: the simplified program. donated: which of its inputs callers may give up. result: the
     program in which native calls stand for most of the equations. is_whole: whether they stand for
-    all. call: the program as a function of buffers, where it is one native call of its inputs.
+    all. only: the native call of its inputs that is all that it does, if it is one.
     """
 
     def __init__(self, source: ClosedJaxpr, donated: tuple[int, ...] = ()) -> None:
@@ -198,7 +88,7 @@ class Native:
         constvars = [*j.constvars, *assembled.constants]
         changed = Jaxpr(constvars, j.invars, assembled.outputs, eqns, j.debug_info)
         self.result = ClosedJaxpr(changed, [*source.consts, *assembled.constants.values()])
-        self.call = _only_call(changed)
+        self.only = _only_call(changed)
 
     @functools.cached_property
     def pipeline(self) -> Pipeline:
@@ -242,15 +132,15 @@ class Native:
         return assembled, code
 
 
-def _only_call(j: Jaxpr) -> Callable[..., list[Any]] | None:
-    """The function of the native call that is all that a program does, if there is one."""
+def _only_call(j: Jaxpr) -> NativeCall | None:
+    """The native call that is all that a program does, if it is one."""
     if len(j.eqns) != 1:
         return None
     (eqn,) = j.eqns
     if not isinstance(eqn.primitive, NativeCall):
         return None
     same = [*eqn.invars] == [*j.invars] and [*eqn.outvars] == [*j.outvars]
-    return eqn.primitive.function if same else None
+    return eqn.primitive if same else None
 
 
 def _stages() -> type[Pipeline]:

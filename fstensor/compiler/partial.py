@@ -21,7 +21,8 @@ from fstensor.core.affine import Affine, flat
 from fstensor.core.aval import ShapedArray
 from fstensor.core.jaxpr import Var
 
-# With fewer rows than this, threads could not share a kernel evenly.
+# With fewer rows than this, threads could not share a kernel evenly. That is no matter where each
+# row is less work than two chunks.
 _FEW_ROWS = 32
 # The least operations of a chunk, and the most chunks: of rows, and of columns.
 _LEAST_WORK = 60_000
@@ -30,7 +31,7 @@ _MOST_OF_COLUMNS = 64
 # Of columns: the least bytes that are worth it, and the least elements and rows of a chunk. With
 # so many columns, their sums wait in the cache while the rows are run through one after the other.
 _LEAST_BYTES = 1 << 20
-_LEAST_ELEMENTS = 1 << 14
+_LEAST_ELEMENTS = 1 << 15
 _LEAST_ROWS = 16
 _LEAST_COLUMNS = 64
 
@@ -69,7 +70,7 @@ def _cut(kernel: Kernel, axis: int) -> tuple[int, bool] | None:
         others = math.prod(kernel.sizes) // size
         least = max(_LEAST_ROWS, -(-_LEAST_ELEMENTS // others), -(-size // _MOST_OF_COLUMNS))
     else:
-        chunks = min(_MOST_CHUNKS, kernel.work // _LEAST_WORK)
+        chunks = min(_MOST_CHUNKS, kernel.work // (rows * _LEAST_WORK))
         if rows >= _FEW_ROWS or chunks < 2:
             return None
         least = -(-size // chunks)

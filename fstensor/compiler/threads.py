@@ -23,7 +23,6 @@ import functools
 import os
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
@@ -45,18 +44,16 @@ class Team:
     """Threads that run a function together, the calling one being the first.
 
     size: how many there are.
-    run: `run(address, argument)` calls the native function at that address on all of them, and
-        returns when all have finished. While the team is busy, with a call by another thread of
-        Python or by one that waits for this, the function runs with one thread; so it does when the
-        team is no longer in use. There are never more than `size`.
+    state: what native code knows it by, an address; 0 for a team of one. While the team is busy,
+        with a call by another thread of Python or by one that waits for this, a function that it is
+        to run is run by one thread; so it is when the team is no longer in use.
     """
 
-    __slots__ = ("run", "size", "state")
+    __slots__ = ("size", "state")
 
-    def __init__(self, size: int, state: int, run: Callable[[int, int], None]) -> None:
+    def __init__(self, size: int, state: int) -> None:
         self.size = size
-        self.state = state  # its address; 0 for a team of one
-        self.run = run
+        self.state = state
 
 
 # By setting. All but those of size 1 are the same team.
@@ -131,10 +128,10 @@ def _disband() -> None:
 
 
 def _start(size: int) -> Team:
-    native = _native()
-    solo = Team(1, 0, native.alone)
+    solo = Team(1, 0)
     if size == 1:
         return solo
+    native = _native()
     state = _new_state(native, size)
     _tune(native, size)
     started = 1
@@ -146,7 +143,7 @@ def _start(size: int) -> Team:
         _set_threads(state, started)
         native.stop(state)
         return solo
-    return Team(size, state, functools.partial(native.run, state))
+    return Team(size, state)
 
 
 def _new_state(native: Native, size: int) -> int:

@@ -1,15 +1,15 @@
 """Calls of jitted functions that have been made before, found again without looking closely.
 
-Arguments are taken apart by a function that is written for their structure, and their types are
-compared by identity, by native code where they are many. What is not found here, jit looks up by
-value.
+Arguments are taken apart by a function that is written for their structure, and native code
+compares their types by identity, before it runs the program where that is one native call. What is
+not found here, jit looks up by value.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 
@@ -23,10 +23,12 @@ from fstensor.errors import FstensorError
 from fstensor.transforms.programs import native_matcher
 from fstensor.transforms.takers import Taker, taker
 
+if TYPE_CHECKING:
+    from fstensor.compiler.invocation import FromArrays
+
 MISSED: Final = object()
 _MOST_STRUCTURES = 16  # of one function
 _MOST_CALLS = 256  # of one structure
-_FEWEST_FOR_NATIVE = 8  # leaves from which on one native call takes less time than a step for each
 _ndarray = np.ndarray
 _LIFTED = (bool, int, float, complex, np.ndarray, np.generic)
 
@@ -35,16 +37,20 @@ _LIFTED = (bool, int, float, complex, np.ndarray, np.generic)
 class KnownCall:
     """What a call with arguments of these types does.
 
-    stamp: of the settings. function: from buffers on the CPU to those of the results; is_native: it
-    makes no call of NumPy. out_tree: None where the result is an array. donated: the places of the
-    leaves that the caller gives up to a call of `name`, for results of `program`.
+    stamp: of the settings. function: from buffers on the CPU to those of the results. is_native: it
+    makes no call of NumPy. enter: the same of Arrays, which gives None where they are not of these
+    types, or not on the CPU; it is None where there is more to do. matches: says whether they are.
+    out_tree: None where the result is an array. donated: the places of the leaves that the caller
+    gives up to a call of `name`, for results of `program`.
     """
 
     __slots__ = (
         "avals",
         "donated",
+        "enter",
         "function",
         "is_native",
+        "matches",
         "name",
         "out_avals",
         "out_tree",
@@ -58,6 +64,7 @@ class KnownCall:
         avals: tuple[ShapedArray, ...],
         function: Callable[..., list[Any]],
         is_native: bool,
+        enter: FromArrays | None,
         out_avals: Sequence[ShapedArray],
         out_tree: tree.PyTreeDef,
         donated: Sequence[int],
@@ -68,6 +75,8 @@ class KnownCall:
         self.avals = avals
         self.function = function
         self.is_native = is_native
+        self.enter = None if donated else enter
+        self.matches = native_matcher(avals)
         self.out_avals = out_avals
         one = out_tree.num_nodes == 1 and out_tree.num_leaves == 1
         self.out_tree = None if one else out_tree
@@ -80,18 +89,17 @@ class KnownCall:
 class _Structure:
     """The calls whose arguments have one structure.
 
-    take: gives the leaves of arguments, None of those with another structure. match: says whether
-    the types of leaves are those of a call; None where there are few.
+    take: gives the leaves of arguments, None of those with another structure. last: the call that
+    was found the last time.
     """
 
-    __slots__ = ("calls", "in_tree", "last", "match", "take")
+    __slots__ = ("calls", "in_tree", "last", "take")
 
     def __init__(self, in_tree: tree.PyTreeDef) -> None:
         self.in_tree = in_tree
         self.calls: dict[tuple[ShapedArray, ...], KnownCall] = {}
         self.last: KnownCall | None = None
         self.take: Taker = self._take_first
-        self.match: Callable[[tuple[Any, ...], tuple[Any, ...]], bool] | None = None
 
     def _take_first(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The leaves of a call that may be the second one: then it is worth to write a taker."""
@@ -104,13 +112,11 @@ class _Structure:
         if len(self.calls) >= _MOST_CALLS:
             self.calls.clear()
         self.calls[call.avals] = self.last = call
-        if len(call.avals) >= _FEWEST_FOR_NATIVE and self.match is None:
-            self.match = native_matcher()
 
     def find(self, leaves: tuple[Any, ...]) -> KnownCall | None:
         """The call with leaves of these types, where they are Arrays on the CPU."""
         last = self.last
-        if self.match is not None and last is not None and self.match(leaves, last.avals):
+        if last is not None and last.matches is not None and last.matches(*leaves):
             return last
         try:
             found = self.calls.get(tuple([x.aval for x in leaves]))
@@ -132,12 +138,17 @@ def call_known(table: dict[Any, _Structure], args: tuple[Any, ...], kwargs: dict
     """
     if state.at_once is None or state.axes:
         return MISSED
-    for structure in tuple(table.values()):
+    for structure in [*table.values()]:  # of which there may soon be others
         leaves = structure.take(args, kwargs)
         if leaves is not None:
             break
     else:
         return MISSED
+    call = structure.last
+    if call is not None and call.enter is not None and call.stamp == config.stamp:
+        outs = call.enter(leaves)
+        if outs is not None:
+            return _result(call, outs)
     call = structure.find(leaves)
     owners: Sequence[Any] = ()
     if call is None:
@@ -157,6 +168,10 @@ def call_known(table: dict[Any, _Structure], args: tuple[Any, ...], kwargs: dict
         outs = _run(call, buffers)
     if owners:
         outs = [_disowned(b, owners) for b in outs]
+    return _result(call, outs)
+
+
+def _result(call: KnownCall, outs: Sequence[Any]) -> Any:
     if call.out_tree is None:
         return ConcreteArray(outs[0], call.out_avals[0])
     return call.out_tree.unflatten(map(ConcreteArray, outs, call.out_avals))

@@ -31,6 +31,7 @@ from fstensor.errors import ConcretizationTypeError, JaxprTypeError
 from fstensor.transforms.make_jaxpr import trace_flat
 
 if TYPE_CHECKING:
+    from fstensor.compiler.invocation import FromArrays
     from fstensor.compiler.native import Native
 
 
@@ -94,7 +95,21 @@ def native_program_of(closed: ClosedJaxpr) -> Program:
 
 def native_function_of(closed: ClosedJaxpr) -> Callable[..., list[Any]]:
     """The compiled program as a function of buffers: its native call, where that is all of it."""
-    return native_of(closed).call or native_program_of(closed).on_cpu
+    only = native_of(closed).only
+    return native_program_of(closed).on_cpu if only is None else only.function
+
+
+def native_function_of_arrays(closed: ClosedJaxpr) -> FromArrays | None:
+    """The same of a tuple of Arrays, that looks whether they are what the program takes.
+
+    None where the program is more than one native call, or where it cannot be told.
+    """
+    only = native_of(closed).only
+    if only is None:
+        return None
+    from fstensor.compiler.invocation import from_arrays
+
+    return from_arrays(only.call, only.code, closed.in_avals)
 
 
 def may_give_up(closed: ClosedJaxpr, inputs: Iterable[int]) -> None:
@@ -196,11 +211,11 @@ def maker_of(aval: ShapedArray) -> Callable[[], np.ndarray[Any, Any]]:
     return memory.maker(aval.shape, aval.dtype)
 
 
-def native_matcher() -> Callable[[tuple[Any, ...], tuple[ShapedArray, ...]], bool] | None:
-    """A quick comparison of many arguments with the avals of a call that ran natively."""
-    from fstensor.compiler.llvm.objects import matcher
+def native_matcher(avals: Sequence[ShapedArray]) -> Callable[..., bool] | None:
+    """A quick answer to whether arguments are Arrays on the CPU with these very avals."""
+    from fstensor.compiler.llvm import entry
 
-    return matcher()
+    return entry.of_arrays(avals) if entry.can_look_at_arrays() else None
 
 
 def run(closed: ClosedJaxpr, xp: Any, buffers: Sequence[Any]) -> list[Any]:

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from fstensor.compiler import native
+from fstensor.core import memory
 from tests.compiler.guarded import guarded
 
 
@@ -19,10 +19,10 @@ def guarded_memory(monkeypatch):
     def maker(shape, dtype):
         def make():
             size = math.prod(shape) * dtype.itemsize
-            memory = guarded(max(size, 1))
-            memory[:] = 0xFF
-            return memory[:size].view(dtype).reshape(shape)
+            room = guarded(max(size, 1))
+            room[:] = 0xFF
+            return room[:size].view(dtype).reshape(shape)
 
         return make
 
-    monkeypatch.setattr(native.memory, "maker", maker)
+    monkeypatch.setattr(memory, "maker", maker)

@@ -10,16 +10,17 @@ import pytest
 
 import fstensor as fst
 from fstensor.compiler import threads
-from fstensor.compiler.llvm import engine, team
+from fstensor.compiler.llvm import engine, entry, team
 
-# At 0 a barrier; at 256 the number of errors; at 264 the sum of `threads` over all runs; from 512
-# on a slot of 128 bytes for each thread. Each thread adds 1 to its slot, and after a barrier looks
-# whether the slots are equal.
+# A block of one word, an address. There, at 0 is a barrier; at 256 the number of errors; at 264 the
+# sum of `threads` over all runs; from 512 on a slot of 128 bytes for each thread. Each thread adds
+# 1 to its slot, and after a barrier looks whether the slots are equal.
 PHASES = """
 declare void @fst_barrier(ptr, i64)
 
-define void @phases(ptr %argument, i64 %thread, i64 %threads) nounwind {
+define void @phases(ptr %block, i64 %thread, i64 %threads) nounwind {
 entry:
+  %argument = load ptr, ptr %block
   %slots = getelementptr i8, ptr %argument, i64 512
   %offset = mul i64 %thread, 128
   %slot = getelementptr i8, ptr %slots, i64 %offset
@@ -56,6 +57,11 @@ end:
 """
 
 
+def run(of_team, address, argument=0):
+    """Have a team run the function at an address, on a block with one word."""
+    entry.of_buffers((), 0, entry.Target(address, of_team.state, argument, None))()
+
+
 class Phases:
     """An argument for the function above, and what it holds."""
 
@@ -67,7 +73,7 @@ class Phases:
         self.argument = -(-ctypes.addressof(self._buffer) // 64) * 64
 
     def run(self):
-        threads.team().run(self.address, self.argument)
+        run(threads.team(), self.address, self.argument)
 
     def read(self, offset):
         return ctypes.c_int64.from_address(self.argument + offset).value
@@ -139,7 +145,7 @@ def test_a_team_that_was_replaced_runs_alone():
     fst.config.update("threads", 3)
     threads.team()
     phases = Phases()
-    old.run(phases.address, phases.argument)
+    run(old, phases.address, phases.argument)
     assert phases.counts(2) == [1, 0]
 
 
@@ -225,7 +231,7 @@ def test_a_callback_that_runs_the_team():
 
     kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
     function = kind(callback)
-    threads.team().run(ctypes.cast(function, ctypes.c_void_p).value, 0)
+    run(threads.team(), ctypes.cast(function, ctypes.c_void_p).value)
     assert sorted(seen) == [(0, 2), (1, 2)]
     assert inner.counts(2) == [1, 0]  # the team was busy
     inner.run()
@@ -243,7 +249,7 @@ def test_a_callback_that_changes_the_size():
 
     kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
     function = kind(callback)
-    threads.team().run(ctypes.cast(function, ctypes.c_void_p).value, 0)
+    run(threads.team(), ctypes.cast(function, ctypes.c_void_p).value)
     assert inner.counts(3) == [1, 1, 1]
     assert threads._retired
     fst.config.update("threads", 2)
@@ -284,7 +290,7 @@ def test_fork():
         child = os.fork()
         if not child:
             other = Phases()
-            stale.run(other.address, other.argument)
+            run(stale, other.address, other.argument)
             before = phases.counts(1)[0]
             for _ in range(100):
                 phases.run()

@@ -129,11 +129,6 @@ together:
   ret void
 }}
 
-define void @fst_alone(ptr %function, ptr %argument) nounwind {{
-  call void %function(ptr %argument, i64 0, i64 1)
-  ret void
-}}
-
 ; Let the workers return, if the team is free: 1 if so. It is busy from then on.
 define i64 @fst_stop(ptr %team) nounwind {{
 entry:
@@ -330,14 +325,11 @@ define internal void @signal(ptr %condition) nounwind {
 class Native(NamedTuple):
     """The functions of this module, for calls from Python. A team is the address of its state.
 
-    prepare(team); run(team, function, argument); alone(function, argument), without a team;
-    work(team, index), which returns when the team is stopped; stop(team), 1 if it was free;
-    abandon(team); tune(mailbox turns, barrier turns); spin(turns).
+    prepare(team); work(team, index), which returns when the team is stopped; stop(team), 1 if it
+    was free; abandon(team); tune(mailbox turns, barrier turns); spin(turns).
     """
 
     prepare: Callable[[int], None]
-    run: Callable[[int, int, int], None]
-    alone: Callable[[int, int], None]
     work: Callable[[int, int], None]
     stop: Callable[[int], int]
     abandon: Callable[[int], None]
@@ -348,12 +340,12 @@ class Native(NamedTuple):
 
 @functools.cache
 def native() -> Native:
-    """The functions, compiled once. From then on other modules may declare fst_barrier."""
+    """The functions, compiled once. Other modules may declare fst_barrier and fst_run then."""
     compiled = engine.compile_module(source(platform.machine(), sys.platform))
     # Workers run this code until the process ends, so it is never given back.
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(compiled))
-    barrier = compiled.address("fst_barrier")
-    engine.provide("fst_barrier", barrier)
+    for name in ("fst_barrier", "fst_run"):
+        engine.provide(name, compiled.address(name))
 
     def function(name: str, count: int, returns: Any = None) -> Any:
         # Of all types of arguments, ctypes converts pointers the fastest.
@@ -362,14 +354,12 @@ def native() -> Native:
 
     return Native(
         prepare=function("prepare", 1),
-        run=function("run", 3),
-        alone=function("alone", 2),
         work=function("work", 2),
         stop=function("stop", 1, ctypes.c_int64),
         abandon=function("abandon", 1),
         tune=function("tune", 2),
         spin=function("spin", 1),
-        barrier=barrier,
+        barrier=compiled.address("fst_barrier"),
     )
 
 
