@@ -9,6 +9,7 @@ import contextlib
 import os
 import threading
 
+from fstensor.compiler import fingerprint
 from fstensor.compiler.threads import usable_cpus
 
 _lock = threading.Lock()
@@ -27,15 +28,20 @@ def begin() -> None:
                 _thread.start()
 
 
+def is_at_work() -> bool:
+    return _thread is not None and _thread.is_alive()
+
+
 def wait() -> None:
     """Wait until the thread is done, if there is one."""
-    if _thread is not None and _thread.is_alive() and _thread is not threading.current_thread():
+    if _thread is not None and is_at_work() and _thread is not threading.current_thread():
         _thread.join()
 
 
 def _make_ready() -> None:
     # Whoever needs any of this finds it made, waits for it, or meets the error himself.
     with contextlib.suppress(Exception):
+        fingerprint.sources()
         from fstensor.compiler.llvm import emission, entry
 
         with emission.short_turns():

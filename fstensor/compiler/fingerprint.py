@@ -26,11 +26,11 @@ def fingerprint(program: ClosedJaxpr) -> str:
 
     Raises: NoFingerprintError.
     """
-    return hashlib.sha256(f"{_sources()}\n{_program(program)}".encode()).hexdigest()
+    return hashlib.sha256(f"{sources()}\n{_program(program)}".encode()).hexdigest()
 
 
 @functools.cache
-def _sources() -> str:
+def sources() -> str:
     """The compiler's own files: another one may write other code for the same program."""
     found = hashlib.sha256()
     for part in ("compiler", "core", "ops", "control"):

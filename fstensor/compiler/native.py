@@ -14,7 +14,7 @@ from fstensor.compiler import recipe
 from fstensor.compiler.calls import Assembled, Call
 from fstensor.compiler.fingerprint import NoFingerprintError, fingerprint
 from fstensor.compiler.invocation import from_buffers
-from fstensor.compiler.llvm import engine, objects
+from fstensor.compiler.llvm import engine
 from fstensor.compiler.threads import provide_barrier, size_of_team
 from fstensor.core.aval import ShapedArray
 from fstensor.core.collector import no_collection
@@ -63,19 +63,37 @@ class NativeCall(Primitive):
 
 @final
 class Native:
-    """A program compiled for this machine.
+    """A program compiled for this machine, once one asks for what becomes of it.
 
-    source: the simplified program. donated: which of its inputs callers may give up. result: the
-    program in which native calls stand for most of the equations. is_whole: whether they stand for
-    all. only: the native call of its inputs that is all that it does, if it is one.
+    source: the simplified program. donated: which of its inputs callers may give up.
     """
 
     def __init__(self, source: ClosedJaxpr, donated: tuple[int, ...] = ()) -> None:
         self.source = source
         self._donated = donated
+
+    def begin(self) -> None:
+        """Do what can be done while LLVM itself gets ready: look for the code, or go on to plan."""
         with no_collection():
-            assembled, code = self._found() or self._made()
-        self.is_whole = len(assembled.functions) == len(assembled.parts)
+            if self._entry is None:
+                self.pipeline  # noqa: B018  # which is kept
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether native calls stand for all equations in the result."""
+        return all(isinstance(e.primitive, NativeCall) for e in self.result.eqns)
+
+    @property
+    def only(self) -> NativeCall | None:
+        """The native call of its inputs that is all that the program does, if it is one."""
+        return _only_call(self.result.jaxpr)
+
+    @functools.cached_property
+    def result(self) -> ClosedJaxpr:
+        """The program in which native calls stand for most of the equations."""
+        source = self.source
+        with no_collection():
+            assembled, code = self._loaded() or self._made()
         eqns: list[Eqn] = []
         for n, part in enumerate(assembled.parts):
             if isinstance(part, Eqn):
@@ -87,13 +105,14 @@ class Native:
         j = source.jaxpr
         constvars = [*j.constvars, *assembled.constants]
         changed = Jaxpr(constvars, j.invars, assembled.outputs, eqns, j.debug_info)
-        self.result = ClosedJaxpr(changed, [*source.consts, *assembled.constants.values()])
-        self.only = _only_call(changed)
+        return ClosedJaxpr(changed, [*source.consts, *assembled.constants.values()])
 
     @functools.cached_property
     def pipeline(self) -> Pipeline:
         """The stages on the way. Where the code was found on disk, they are gone through now."""
-        return _stages()(self.source, self._donated)
+        from fstensor.compiler.pipeline import Pipeline  # takes time that most calls do not need
+
+        return Pipeline(self.source, self._donated)
 
     @functools.cached_property
     def _key(self) -> str | None:
@@ -101,27 +120,28 @@ class Native:
         if engine.verifying():
             return None
         try:
-            rest = engine.digest(f"{objects.data_offset()} {self._donated}")
+            rest = engine.digest(str(self._donated))
             return f"{fingerprint(self.source)}-{rest}"
         except NoFingerprintError:
             return None
 
-    def _found(self) -> tuple[Assembled, engine.Compiled | None] | None:
-        entry = engine.find(self._key) if self._key else None
-        if entry is None:
+    @functools.cached_property
+    def _entry(self) -> bytes | None:
+        """The code as it was found."""
+        return engine.find(self._key) if self._key else None
+
+    def _loaded(self) -> tuple[Assembled, engine.Compiled | None] | None:
+        if self._entry is None:
             return None
-        assembled, code = recipe.read(self.source, entry)
+        assembled, code = recipe.read(self.source, self._entry)
         provide_barrier()
         return assembled, engine.load_object(code, assembled.functions)
 
     def _made(self) -> tuple[Assembled, engine.Compiled | None]:
-        make = _stages()  # before the engine is taken: others may have work for it
+        pipeline = self.pipeline  # before the engine is taken: others may have work for it
         threads = 1 if engine.verifying() else min(size_of_team(), _MOST_COMPILING)
         with engine.in_parts(threads) as parts:
-            if "pipeline" not in self.__dict__:
-                send = parts.add if threads > 1 else None
-                self.pipeline = make(self.source, self._donated, send)
-            assembled, text = self.pipeline.assembled, self.pipeline.llvm
+            text, assembled, _ = pipeline.write(parts.add if threads > 1 else None)
             if not assembled.functions:
                 return assembled, None
             provide_barrier()
@@ -141,9 +161,3 @@ def _only_call(j: Jaxpr) -> NativeCall | None:
         return None
     same = [*eqn.invars] == [*j.invars] and [*eqn.outvars] == [*j.outvars]
     return eqn.primitive if same else None
-
-
-def _stages() -> type[Pipeline]:
-    from fstensor.compiler.pipeline import Pipeline  # takes time that most calls do not need
-
-    return Pipeline

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import final
+from typing import NamedTuple, final
 
 from fstensor.compiler.barriers import drop_barriers, free_numbers
 from fstensor.compiler.calls import Assembled, Call
@@ -12,7 +12,7 @@ from fstensor.compiler.fuse import fuse
 from fstensor.compiler.kinds import why_host
 from fstensor.compiler.layout import size_of
 from fstensor.compiler.llvm import engine
-from fstensor.compiler.llvm.program import write_segment
+from fstensor.compiler.llvm.program import Written, write_segment
 from fstensor.compiler.llvm.target import host_target
 from fstensor.compiler.llvm.text import Module
 from fstensor.compiler.nesting import nest
@@ -23,22 +23,28 @@ from fstensor.core.jaxpr import ClosedJaxpr, Var
 
 
 @final
-class Pipeline:
-    """The stages of a simplified program.
+class Code(NamedTuple):
+    """What was written for a program.
 
-    donated: which of its inputs the caller may give up. send: takes parts of the module while it is
-    written; see `Module`.
-    source: the program, its loops and choices nested. steps: what fusion made of it. parts: the
-    steps in segments. module, llvm: the module and its text. assembled: how its functions are
-    called.
+    llvm: the text of its module. assembled: how the functions there are called. schedules: of the
+    kernels.
     """
 
-    def __init__(
-        self,
-        program: ClosedJaxpr,
-        donated: Sequence[int] = (),
-        send: Callable[[str], None] | None = None,
-    ) -> None:
+    llvm: str
+    assembled: Assembled
+    schedules: list[Schedule]
+
+
+@final
+class Pipeline:
+    """The stages of a simplified program. Those up to the plan are gone through at once.
+
+    donated: which of its inputs the caller may give up.
+    source: the program, its loops and choices nested. steps: what fusion made of it. parts: the
+    steps in segments.
+    """
+
+    def __init__(self, program: ClosedJaxpr, donated: Sequence[int] = ()) -> None:
         source = self.source = nest(free_numbers(program))
         self.steps, same = drop_barriers(fuse(source))
         outputs = [same.get(a, a) if isinstance(a, Var) else a for a in source.jaxpr.outvars]
@@ -48,24 +54,34 @@ class Pipeline:
         self.parts = plan(self.steps, {a for a in outputs if isinstance(a, Var)})
         given = [source.jaxpr.invars[i] for i in donated]
         allow_donations(self.parts, given, {a for a in outputs if isinstance(a, Var)})
-        self.schedules: list[Schedule] = []
-        self.module = module = Module(send)
-        own = set(program.jaxpr.constvars)
+        self._outputs = outputs
+        self._own = set(program.jaxpr.constvars)
+        self._code: Code | None = None
+
+    @property
+    def code(self) -> Code:
+        return self._code or self.write()
+
+    def write(self, send: Callable[[str], None] | None = None) -> Code:
+        """Write the code. `send` takes parts of the module meanwhile; see `Module`."""
+        source, module = self.source, Module(send)
         pairs = zip(source.jaxpr.constvars, source.consts, strict=True)
-        self.assembled = Assembled([], outputs, {v: c for v, c in pairs if v not in own})
+        assembled = Assembled([], self._outputs, {v: c for v, c in pairs if v not in self._own})
+        schedules: list[Schedule] = []
         for part in self.parts:
             if isinstance(part, HostStep):
-                self.assembled.parts.append(part.eqn)
-            else:
-                self.assembled.parts.append(self._written(module, part))
+                assembled.parts.append(part.eqn)
+                continue
+            function = f"segment{len(assembled.functions)}"
+            written = write_segment(module, function, part, host_target())
+            schedules += written.schedules
+            assembled.parts.append(self._call(function, part, written))
         if send is not None:
             module.send_rest()
-        self.llvm: str = str(module)
+        self._code = Code(str(module), assembled, schedules)
+        return self._code
 
-    def _written(self, module: Module, segment: Segment) -> Call:
-        function = f"segment{len(self.assembled.functions)}"
-        written = write_segment(module, function, segment, host_target())
-        self.schedules += written.schedules
+    def _call(self, function: str, segment: Segment, written: Written) -> Call:
         made = {v for s in segment.steps for v in s.writes}
         return Call(
             function,
@@ -94,7 +110,7 @@ class Pipeline:
     @property
     def assembly(self) -> str:
         """The machine's instructions, as text."""
-        return engine.assembly(self.llvm)
+        return engine.assembly(self.code.llvm)
 
     def cost_analysis(self) -> dict[str, float]:
         """See `Lowered.cost_analysis`."""

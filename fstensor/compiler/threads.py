@@ -9,10 +9,12 @@ A function that a team runs has the signature `void (ptr argument, i64 thread, i
 `provide_barrier()`, modules may declare
 
     declare void @fst_barrier(ptr, i64)
+    declare i64 @fst_part(i64, i64, i64, i64)
 
-The pointer is that of BARRIER_BYTES, which were zeros once; the number that of the threads that
-meet. It returns when so many have called it, and what one wrote before, all can read after. It can
-be used again at once, by any number of threads.
+The barrier's pointer is that of BARRIER_BYTES, which were zeros once; the number that of the
+threads that meet. It returns when so many have called it, and what one wrote before, all can read
+after. It can be used again at once, by any number of threads. `fst_part` of a thread, the number of
+threads, a total and a grain is where the thread's part of the total begins, in whole grains.
 """
 
 from __future__ import annotations

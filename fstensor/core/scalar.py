@@ -48,7 +48,8 @@ UNARY = frozenset(
     {"neg", "abs", "sqrt", "floor", "ceil", "trunc", "rint", "not", "popcount", "clz"}
 )
 BINARY = frozenset(
-    {"add", "sub", "mul", "div", "rem", "min", "max", "and", "or", "xor", "shl", "shr", "copysign"}
+    {"add", "sub", "mul", "div", "rem", "min", "max", "copysign"}
+    | {"and", "or", "xor", "shl", "shr", "rotl"}
 )
 COMPARISONS = frozenset({"eq", "ne", "lt", "le", "gt", "ge"})
 # Functions that a target expands into the operations above.
@@ -83,7 +84,8 @@ class ScalarOps(ABC, Generic[V]):
         `div` and `rem` of integers round towards zero; a divisor of zero, and the smallest integer
         by -1, are undefined: rules choose another divisor first. `min` and `max` of floats are NaN
         where an operand is. `shl` and `shr` by the number of bits or more are undefined; `shr`
-        keeps the sign of signed integers. `copysign` has the size of x and the sign of y.
+        keeps the sign of signed integers. `rotl` is of unsigned ones: what leaves to the left comes
+        back from the right. `copysign` has the size of x and the sign of y.
         """
 
     @abstractmethod
@@ -151,6 +153,9 @@ class ScalarOps(ABC, Generic[V]):
 
     def shr(self, x: V, y: V) -> V:
         return self.binary("shr", x, y)
+
+    def rotl(self, x: V, y: V) -> V:
+        return self.binary("rotl", x, y)
 
     def copysign(self, x: V, y: V) -> V:
         return self.binary("copysign", x, y)
@@ -258,6 +263,7 @@ class ArrayOps(ScalarOps[Any]):
             rest = np.fmod(x, y)
             return rest if op == "rem" else (x - rest) // y
         assert x.dtype != BOOL or op in ("and", "or", "xor"), op
+        assert x.dtype.kind == "u" or op != "rotl", x.dtype
         out = _NUMPY[op](x, y)
         if op in ("shl", "shr"):  # what is undefined is made wrong
             out = np.where((y >= 0) & (y < 8 * x.dtype.itemsize), out, ~out)
@@ -296,6 +302,11 @@ def _count_ones(x: Any) -> Any:
     return np.bitwise_count(unsigned).astype(x.dtype)
 
 
+def _rotated(x: Any, y: Any) -> Any:
+    bits = 8 * x.dtype.itemsize
+    return x << y | x >> (bits - y) % bits
+
+
 def _of_numbers(function: Callable[[float], float]) -> Callable[[Any], Any]:
     in_double = np.vectorize(function, otypes=[np.float64])
     return lambda x: in_double(x).astype(x.dtype)
@@ -315,6 +326,7 @@ _NUMPY: dict[str, Any] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "rem": np.fmod,
     "min": np.minimum, "max": np.maximum, "and": np.bitwise_and, "or": np.bitwise_or,
     "xor": np.bitwise_xor, "shl": np.left_shift, "shr": np.right_shift, "copysign": np.copysign,
+    "rotl": _rotated,
     "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater,
     "ge": np.greater_equal,
     "exp": np.exp, "exp2": np.exp2, "expm1": np.expm1, "log": np.log, "log1p": np.log1p,

@@ -313,9 +313,7 @@ def _hashed(ops: ScalarOps[V], key: tuple[V, V], counter: tuple[V | None, V]) ->
     for i in range(_ROUNDS_OF_FOUR):
         for bits in _ROTATIONS[i % 2]:
             x0 = ops.add(x0, x1)
-            left = ops.shl(x1, ops.constant(bits, UINT32))
-            right = ops.shr(x1, ops.constant(32 - bits, UINT32))
-            x1 = ops.xor(ops.or_(left, right), x0)
+            x1 = ops.xor(ops.rotl(x1, ops.constant(bits, UINT32)), x0)
         x0 = ops.add(x0, schedule[(i + 1) % 3])
         # The key and the number of the round are added first: they are the same for all counters.
         x1 = ops.add(x1, ops.add(schedule[(i + 2) % 3], ops.constant(i + 1, UINT32)))

@@ -5,6 +5,7 @@ Their rules are transforms of the programs that they hold, and their `impl` runs
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import warnings
 from abc import abstractmethod
@@ -122,14 +123,14 @@ def donated_of(closed: ClosedJaxpr) -> tuple[int, ...]:
 
 
 def native_of(closed: ClosedJaxpr) -> Native:
-    """The stages of a program's compilation for this machine's processor, made once."""
+    """A program's compilation for this machine's processor, of which all is done once."""
 
-    def compile_natively() -> Native:
+    def made() -> Native:
         from fstensor.compiler.native import Native  # loads LLVM
 
         return Native(simplify(closed), donated_of(closed))
 
-    return closed.derive("native", compile_natively)
+    return closed.derive("native", made)
 
 
 _is_imported = False
@@ -153,12 +154,17 @@ config.require("executor", "llvm", why_not)
 def runs_natively(closed: ClosedJaxpr | None = None) -> bool:
     """Whether programs on the CPU are compiled to native code.
 
-    closed: one that is about to be run, in whatever way: it is simplified while LLVM gets ready.
+    closed: one that is about to be run, in whatever way: it is brought as far as it can be while
+    LLVM gets ready.
     """
     if config.executor != "llvm":
         return False
     if closed is not None:
         simplify(closed)
+        if ahead.is_at_work():
+            # What fails here, LLVM's loading first of all, fails again where it is needed.
+            with contextlib.suppress(Exception):
+                native_of(closed).begin()
     return _can_compile()
 
 

@@ -162,7 +162,7 @@ _TEXTS: dict[str, Callable[[ClosedJaxpr], str]] = {
     "optimized": lambda closed: str(simplified(closed)),
     "kernels": lambda closed: native_of(closed).pipeline.kernels,
     "plan": lambda closed: native_of(closed).pipeline.plan,
-    "llvm": lambda closed: native_of(closed).pipeline.llvm,
+    "llvm": lambda closed: native_of(closed).pipeline.code.llvm,
     "asm": lambda closed: native_of(closed).pipeline.assembly,
     "numpy": lambda closed: str(program_of(closed)),
 }

@@ -10,20 +10,21 @@ import fstensor as fst
 import fstensor.numpy as fnp
 from fstensor.compiler import threads
 from fstensor.compiler.llvm import engine, entry
-from fstensor.compiler.llvm.objects import data_offset
 from fstensor.core.aval import ShapedArray
 
 # Adds the first argument's elements to the second's, three of float32 each, and writes the number
 # of threads and the last word to the third's, two of int64.
-_ADD = f"""
-define void @add_three(ptr %block, i64 %thread, i64 %threads) {{
+_ADD = """
+define void @add_three(ptr %block, i64 %thread, i64 %threads) {
 entry:
   %is_first = icmp eq i64 %thread, 0
   br i1 %is_first, label %work, label %end
 work:
-  %a = call ptr @data(ptr %block, i64 0)
-  %b = call ptr @data(ptr %block, i64 1)
-  %c = call ptr @data(ptr %block, i64 2)
+  %a = load ptr, ptr %block
+  %b_at = getelementptr ptr, ptr %block, i64 1
+  %b = load ptr, ptr %b_at
+  %c_at = getelementptr ptr, ptr %block, i64 2
+  %c = load ptr, ptr %c_at
   %x = load <3 x float>, ptr %a, align 4
   %y = load <3 x float>, ptr %b, align 4
   %z = fadd <3 x float> %x, %y
@@ -36,14 +37,7 @@ work:
   ret void
 end:
   ret void
-}}
-define internal ptr @data(ptr %block, i64 %i) {{
-  %at = getelementptr ptr, ptr %block, i64 %i
-  %array = load ptr, ptr %at
-  %field = getelementptr i8, ptr %array, i64 {data_offset()}
-  %data = load ptr, ptr %field
-  ret ptr %data
-}}
+}
 """
 
 

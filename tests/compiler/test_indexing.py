@@ -88,8 +88,8 @@ def test_dtypes_of_indices(dtype):
 def test_rows_are_loaded_as_vectors():
     x, i = numbers((50, 64)), places(7, 0, 50)
     native = compiled(lambda x, i: x[i], x, i)
-    assert "masked.gather" not in native.llvm
-    assert "load <" in native.llvm
+    assert "masked.gather" not in native.code.llvm
+    assert "load <" in native.code.llvm
 
 
 def test_indices_are_computed_where_they_are_read():

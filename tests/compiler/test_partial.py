@@ -128,7 +128,7 @@ def test_only_long_ones_are_cut():
 def schedule_of(f, *args):
     from fstensor.transforms.programs import native_of
 
-    (found,) = native_of(fst.jit(f).lower(*args).jaxpr).pipeline.schedules
+    (found,) = native_of(fst.jit(f).lower(*args).jaxpr).pipeline.code.schedules
     return found
 
 

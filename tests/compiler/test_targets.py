@@ -205,7 +205,7 @@ TRIPLES = {"avx512": "x86_64", "avx2": "x86_64", "sse2": "x86_64", "neon": "aarc
 MACHINES = {"x86_64": 62, "aarch64": 183}  # EM_X86_64, EM_AARCH64 of the ELF format
 # Of the C library's mathematics, which every process has.
 LIBRARY = {"floor", "ceil", "trunc", "nearbyint", "fmod"}
-OWN = {"fst_barrier", "memcpy", "memset", "memmove"}
+OWN = {"fst_barrier", "fst_part", "memcpy", "memset", "memmove"}
 
 
 def elf(code):
@@ -232,7 +232,7 @@ def text_for(name, target):
     f, args = PROGRAMS[name]()
     program = program_of(fst.jit(f).lower(*args).jaxpr).source
     with mock.patch.object(pipeline, "host_target", return_value=TARGETS[target][0]):
-        return pipeline.Pipeline(program).llvm
+        return pipeline.Pipeline(program).code.llvm
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -40,16 +40,21 @@ class AccessWriter:
         return found + [s.access.place for s in self.kernel.stores]
 
     def base(self, place: Affine) -> str:
-        """The part of a place that the open outer loops fix."""
+        """The part of a place that the open outer loops fix, but for what is constant."""
         outer = len(self.kernel.outer)
         fixed = [a for a in range(outer) if a in self.variables and a != self.schedule.lane]
-        key = (place.constant, *[place.strides[a] for a in fixed])
+        key = tuple([place.strides[a] for a in fixed])
         if key not in self.bases:
-            total = str(place.constant)
+            total = "0"
             for a in fixed:
                 total = self._plus(total, self.variables[a], place.strides[a])
             self.bases[key] = total
         return self.bases[key]
+
+    def plus_constant(self, total: str, constant: int) -> str:
+        if not constant:
+            return total
+        return str(constant) if total == "0" else self.f.value(f"add nsw i64 {total}, {constant}")
 
     def _plus(self, total: str, variable: str, stride: int) -> str:
         if stride == 0:
@@ -58,8 +63,11 @@ class AccessWriter:
             variable = self.f.value(f"mul nsw i64 {variable}, {stride}")
         return variable if total == "0" else self.f.value(f"add nsw i64 {total}, {variable}")
 
-    def _place(self, place: Affine, u: int) -> str:
-        """The position of a vector's first element."""
+    def _place(self, place: Affine, u: int) -> tuple[str, int]:
+        """The position of a vector's first element: what the loops make of it, and the rest.
+
+        The first is the same for the vectors of a round, and for neighbours.
+        """
         total = self.base(place)
         lane = self.schedule.lane
         for a in range(len(self.kernel.outer), len(self.kernel.sizes)):
@@ -67,13 +75,12 @@ class AccessWriter:
                 total = self._plus(total, self.variables[a], place.strides[a])
         if lane >= 0 and place.strides[lane]:
             total = self._plus(total, self.variables[lane], place.strides[lane])
-            if u:
-                more = u * self.schedule.lanes * place.strides[lane]
-                total = self.f.value(f"add nsw i64 {total}, {more}")
-        return total
+            return total, place.constant + u * self.schedule.lanes * place.strides[lane]
+        return total, place.constant
 
     def _index(self, place: Affine, dtype: Dtype, u: int) -> Register:
-        first = self.ops.convert(Register(self._place(place, u), INT64), dtype)
+        first = self.plus_constant(*self._place(place, u))
+        first = self.ops.convert(Register(first, INT64), dtype)
         lane, lanes = self.schedule.lane, self.schedule.lanes
         if lane < 0 or not place.strides[lane] or lanes == 1:
             return first
@@ -87,18 +94,21 @@ class AccessWriter:
 
     def _pointer(self, access: Access, u: int, offset: Register | None = None) -> str:
         kind = memory_type(self.kernel.buffers[access.buffer])
-        where = self._place(access.place, u)
+        where, constant = self._place(access.place, u)
         if offset is not None:
             where = self.f.value(f"add nsw i64 {where}, {offset.text}")
-        return self.f.value(
-            f"getelementptr inbounds {kind}, ptr {self.buffers[access.buffer]}, i64 {where}"
-        )
+        pointer = self.buffers[access.buffer]
+        for number in (where, str(constant)):
+            if number != "0":
+                pointer = self.f.value(f"getelementptr {kind}, ptr {pointer}, i64 {number}")
+        return pointer
 
     def _pointers(self, access: Access, u: int, stride: int, offset: Register | None = None) -> str:
         """One pointer for each lane, for elements that are not neighbours."""
         kind, lanes = memory_type(self.kernel.buffers[access.buffer]), self.schedule.lanes
-        first = Register(self._place(access.place, u), INT64)
-        where = self.ops.add(self.ops.spread(first, lanes), self._steps(stride))
+        first = self.plus_constant(*self._place(access.place, u))
+        where = self.ops.spread(Register(first, INT64), lanes)
+        where = self.ops.add(where, self._steps(stride))
         if offset is not None:
             where = self.ops.add(where, offset)
         base = f"getelementptr {kind}, ptr {self.buffers[access.buffer]}"

@@ -398,7 +398,8 @@ class _Writer:
         dtype = self.kernel.buffers[access.buffer]
         row = access.place.strides[-2]
         writer.mask = None
-        near = offset(fn, f"%p{access.buffer}", dtype, writer.base(access.place))
+        begin = writer.plus_constant(writer.base(access.place), access.place.constant)
+        near = offset(fn, f"%p{access.buffer}", dtype, begin)
         near = offset(fn, offset(fn, near, dtype, "%first", row), dtype, keys[0])
         far = self._room(self.turned[value])
         number = fn.value(f"sub nsw i64 {keys[1]}, {keys[0]}")

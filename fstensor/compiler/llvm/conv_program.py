@@ -62,15 +62,12 @@ def write_conv_step(
         for phase, (shared_bytes, _) in zip(step.phases, rooms, strict=True):
             conv = phase.convolution
             name = _phase(f, names, segment, phase, len(addresses) - 2, target)
-            shared = f.value(f"getelementptr i8, ptr {workspace}, i64 {place}")
+            shared = f.bytes_further(workspace, place)
             place += shared_bytes
             if stage not in stages(conv, target):
                 continue
             begin = (conv.lhs * conv.lhs_dtype.itemsize, conv.rhs * conv.rhs_dtype.itemsize)
-            operands = [
-                f.value(f"getelementptr i8, ptr {a}, i64 {n}")
-                for a, n in zip(addresses, begin, strict=False)
-            ]
+            operands = [f.bytes_further(a, n) for a, n in zip(addresses, begin, strict=False)]
             pointers = ", ".join(f"ptr {a}" for a in (*operands, *addresses[2:], shared, own))
             f.do(f"call void @{name}.{stage}({pointers}, i64 {thread}, i64 {threads})")
     if after:

@@ -18,7 +18,7 @@ import numpy as np
 
 from fstensor.array import ConcreteArray
 from fstensor.compiler.llvm import engine, team
-from fstensor.compiler.llvm.objects import array_places, flags_offset
+from fstensor.compiler.llvm.objects import array_places, data_offset, flags_offset
 from fstensor.core.aval import ShapedArray
 
 Enter: TypeAlias = Callable[..., bool]
@@ -47,8 +47,17 @@ _WORDS = struct.Struct("=7q")
 _SOURCE = """
 declare void @fst_run(ptr, ptr, ptr)
 
+; Puts the address of an ndarray's elements into a block.
+define internal void @address(ptr %array, ptr %block, i64 %i) nounwind alwaysinline {{
+  %field = getelementptr i8, ptr %array, i64 {data}
+  %elements = load ptr, ptr %field
+  %place = getelementptr ptr, ptr %block, i64 %i
+  store ptr %elements, ptr %place
+  ret void
+}}
+
 ; False where an argument is not what it should be. Else the function has run, if there is one, on a
-; block with the buffers of what was looked at, the other arguments, and the last word.
+; block with the addresses of the elements of all arguments, and the last word.
 define ptr @fst_enter(ptr %self, ptr %items, i64 %given) nounwind {{
 entry:
   %bytes = call ptr @PyTuple_GetItem(ptr %self, i64 0)
@@ -71,6 +80,7 @@ entry:
   %complete = icmp eq i64 %given, %expected
   %size = add i64 %given, 1
   %block = alloca ptr, i64 %size, align 16
+  %buffers = alloca ptr, i64 %size, align 16
   br i1 %complete, label %head, label %no
 head:
   %i = phi i64 [0, %entry], [%next, %good]
@@ -90,8 +100,9 @@ plain:
   %is_plain = icmp eq i32 %both, {plain}
   br i1 %is_plain, label %good, label %no
 good:
-  %buffer_at = getelementptr ptr, ptr %block, i64 %i
+  %buffer_at = getelementptr ptr, ptr %buffers, i64 %i
   store ptr %buffer, ptr %buffer_at
+  call void @address(ptr %buffer, ptr %block, i64 %i)
   %next = add i64 %i, 1
   br label %head
 
@@ -102,8 +113,7 @@ rest:
 copy:
   %other_at = getelementptr ptr, ptr %items, i64 %j
   %other = load ptr, ptr %other_at
-  %place = getelementptr ptr, ptr %block, i64 %j
-  store ptr %other, ptr %place
+  call void @address(ptr %other, ptr %block, i64 %j)
   %next_j = add i64 %j, 1
   br label %rest
 
@@ -118,7 +128,7 @@ hold:
   %more_held = icmp ult i64 %h, %count
   br i1 %more_held, label %hold_one, label %run
 hold_one:
-  %held_at = getelementptr ptr, ptr %block, i64 %h
+  %held_at = getelementptr ptr, ptr %buffers, i64 %h
   %held = load ptr, ptr %held_at
   call void @Py_IncRef(ptr %held)
   %next_h = add i64 %h, 1
@@ -141,7 +151,7 @@ free:
   %more_freed = icmp ult i64 %k, %count
   br i1 %more_freed, label %free_one, label %yes
 free_one:
-  %freed_at = getelementptr ptr, ptr %block, i64 %k
+  %freed_at = getelementptr ptr, ptr %buffers, i64 %k
   %freed = load ptr, ptr %freed_at
   call void @Py_DecRef(ptr %freed)
   %next_k = add i64 %k, 1
@@ -217,6 +227,7 @@ def source() -> str:
     return declarations + _SOURCE.format(
         look=_LOOK.format(**places._asdict()).strip("\n") if places else "  br label %no",
         buffers=", [%within, %array_with_buffer]" if places else "",
+        data=data_offset(),
         flags=flags_offset(),
         plain=_PLAIN_FLAGS,
     )
@@ -227,10 +238,10 @@ def can_look_at_arrays() -> bool:
 
 
 class Target(NamedTuple):
-    """What a builtin calls: a native function, by its address, of a block of addresses.
+    """What a builtin calls: a native function, by its address, of a block of words.
 
-    team: the state of the team that runs it; 0 for the calling thread alone. last: what the block
-    ends with. kept: lives as long as the builtin.
+    The block has the addresses of the elements of all arrays, and `last`. team: the state of the
+    team that runs it; 0 for the calling thread alone. kept: lives as long as the builtin.
     """
 
     function: int
@@ -243,16 +254,16 @@ _NOTHING = Target(0, 0, 0, None)
 
 
 def of_buffers(avals: Sequence[ShapedArray], others: int, target: Target) -> Enter:
-    """A builtin `enter(*buffers, *others)` of ndarrays of these types, and other objects.
+    """A builtin `enter(*buffers, *others)` of ndarrays of these types, and other ones.
 
-    It gives False where a buffer does not lie in row-major order, aligned. Else the target has run,
-    on the addresses of the arguments. That the buffers have their types is the caller's word.
+    It gives False where a buffer does not lie in row-major order, aligned. Else the target has run.
+    That the buffers have their types is the caller's word, and that the others suit.
     """
     return _new(avals, others, target, (0, 0), b"")
 
 
 def of_arrays(avals: Sequence[ShapedArray], others: int = 0, target: Target = _NOTHING) -> Enter:
-    """The same of Arrays, `enter(*arrays, *others)`; the addresses are those of their buffers.
+    """The same of Arrays with such buffers, `enter(*arrays, *others)`.
 
     It gives False, too, where one is no Array with an ndarray and that very aval. Without a target
     it does no more than that. To be made only where it `can_look_at_arrays`.

@@ -359,6 +359,7 @@ class LoopWriter(AccessWriter):
         for a in self.kernel.inner_axes:
             if a != self.schedule.lane:
                 total = self._plus(total, self.variables[a], place.strides[a])
+        total = self.plus_constant(total, place.constant)
         ahead = self.f.value(f"sub i64 0, {total}")
         return self.f.value(f"and i64 {ahead}, {lanes - 1}")
 

@@ -23,7 +23,6 @@ from fstensor.compiler.llvm.gemm import MatrixProduct, workspace_bytes, write_pr
 from fstensor.compiler.llvm.loop_frame import NESTED_PARAMETERS
 from fstensor.compiler.llvm.loops import write_epilogue, write_kernel
 from fstensor.compiler.llvm.number_loop import NumberLoop, is_of_numbers
-from fstensor.compiler.llvm.objects import data_offset
 from fstensor.compiler.llvm.scatter import scatter_lanes, write_scatter
 from fstensor.compiler.llvm.target import Target
 from fstensor.compiler.llvm.text import Function, Module
@@ -108,7 +107,7 @@ def _write_nested(writer: _Writer, nested: Nested) -> tuple[str, bool]:
     segment = nested.segment
     pointers |= {new: pointers[old] for new, old in segment.same_place.items()}
     for v, place in segment.places.items():
-        pointers[v] = f.value(f"getelementptr i8, ptr %room, i64 {place}")
+        pointers[v] = f.bytes_further("%room", place)
     shared = _write_steps(writer, f, segment, pointers, "%room")
     f.finish()
     return name, shared
@@ -162,7 +161,7 @@ def _write_steps(
             touched[m] = True
         addresses = [pointers[v] for v in (*step.reads, *step.writes)]
         if isinstance(step, (LoopStep, ChoiceStep)):
-            addresses.append(f.value(f"getelementptr i8, ptr {scratch}, i64 {segment.rooms[n]}"))
+            addresses.append(f.bytes_further(scratch, segment.rooms[n]))
             shared = _write_control(writer, f, step, addresses)
         elif isinstance(step, ProductStep):
             shared = _write_product(writer, f, step, addresses)
@@ -244,7 +243,7 @@ def _call_shared(
     if not is_large or total <= 1:
         _on_first_thread(f, f"@{name}({arguments}, i64 0, i64 {total})")
         return False
-    begin, end = (_bound(f, total, -(-total // grain), grain, n) for n in ("%thread", None))
+    begin, end = (_bound(f, total, grain, n) for n in ("%thread", None))
     f.do(f"call void @{name}({arguments}, i64 {begin}, i64 {end})")
     return True
 
@@ -286,7 +285,7 @@ def _write_product(
         write_product(f.module, names[key], _product(step, target), target, extra, epilogue)
     p = step.product
     operands = [
-        f.value(f"getelementptr i8, ptr {a}, i64 {offset * dtype.itemsize}")
+        f.bytes_further(a, offset * dtype.itemsize)
         for a, offset, dtype in zip(addresses, step.offsets, p.memory, strict=False)
     ]
     arguments = ", ".join(f"ptr {a}" for a in (*operands, *addresses[2:], "%workspace"))
@@ -316,7 +315,7 @@ def _write_attention(
         names[key] = f"{writer.prefix}_attention{len(names)}"
         write_attention(f.module, names[key], step, writer.target)
     common, _ = attention_room(step, writer.target)
-    own = f.value(f"getelementptr i8, ptr %workspace, i64 {common}")
+    own = f.bytes_further("%workspace", common)
     arguments = ", ".join(f"ptr {a}" for a in (*addresses, "%workspace", own))
     is_large = step.flops >= _WORK_TO_SHARE * 8
     for n, name in enumerate([names[key], f"{names[key]}.join"][: 1 + bool(common)]):
@@ -347,7 +346,7 @@ def _pointers(f: Function, segment: Segment) -> dict[Var, str]:
     scratch = _aligned(f, _address(f, len(segment.arguments)))
     f.do(f"%scratch = getelementptr i8, ptr {scratch}, i64 0")
     for v, place in segment.places.items():
-        found[v] = f.value(f"getelementptr i8, ptr %scratch, i64 {place}")
+        found[v] = f.bytes_further("%scratch", place)
     where = f.value(f"getelementptr ptr, ptr %arrays, i64 {len(segment.arguments) + 1}")
     f.do(f"%barrier = load ptr, ptr {where}")
     f.do(f"%workspace = getelementptr i8, ptr %scratch, i64 {aligned(segment.scratch)}")
@@ -364,9 +363,7 @@ def _aligned(f: Function, address: str) -> str:
 
 def _address(f: Function, k: int) -> str:
     where = f.value(f"getelementptr ptr, ptr %arrays, i64 {k}")
-    array = f.value(f"load ptr, ptr {where}")
-    field = f.value(f"getelementptr i8, ptr {array}, i64 {data_offset()}")
-    return f.value(f"load ptr, ptr {field}")
+    return f.value(f"load ptr, ptr {where}")
 
 
 Memory: TypeAlias = tuple[str, int, int]
@@ -382,11 +379,8 @@ def _meet(a: Memory, b: Memory) -> bool:
     return a[0] == b[0] and a[1] < b[2] and b[1] < a[2]
 
 
-def _bound(f: Function, total: int, grains: int, grain: int, thread: str | None) -> str:
+def _bound(f: Function, total: int, grain: int, thread: str | None) -> str:
     """Where the part of a thread begins; of the next one, for None."""
+    f.module.declare("declare i64 @fst_part(i64, i64, i64, i64)")
     number = thread or f.value("add i64 %thread, 1")
-    product = f.value(f"mul i64 {number}, {grains}")
-    quotient = f.value(f"udiv i64 {product}, %threads")
-    place = f.value(f"mul i64 {quotient}, {grain}")
-    beyond = f.value(f"icmp ugt i64 {place}, {total}")
-    return f.value(f"select i1 {beyond}, i64 {total}, i64 {place}")
+    return f.once(f"call i64 @fst_part(i64 {number}, i64 %threads, i64 {total}, i64 {grain})")

@@ -109,6 +109,20 @@ end:
   ret void
 }}
 
+; Where the part of a thread begins in what threads divide among them, in whole grains.
+define i64 @fst_part(i64 %thread, i64 %threads, i64 %total, i64 %grain) nounwind {{
+entry:
+  %more = add i64 %total, %grain
+  %up = sub i64 %more, 1
+  %grains = udiv i64 %up, %grain
+  %product = mul i64 %thread, %grains
+  %quotient = udiv i64 %product, %threads
+  %place = mul i64 %quotient, %grain
+  %beyond = icmp ugt i64 %place, %total
+  %begin = select i1 %beyond, i64 %total, i64 %place
+  ret i64 %begin
+}}
+
 ; Run a function on all threads of a team, or on this one alone while the team is busy.
 define void @fst_run(ptr %team, ptr %function, ptr %argument) nounwind {{
 entry:
@@ -340,11 +354,11 @@ class Native(NamedTuple):
 
 @functools.cache
 def native() -> Native:
-    """The functions, compiled once. Other modules may declare fst_barrier and fst_run then."""
+    """The functions, compiled once. Other modules may declare those that are provided then."""
     compiled = engine.compile_module(source(platform.machine(), sys.platform))
     # Workers run this code until the process ends, so it is never given back.
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(compiled))
-    for name in ("fst_barrier", "fst_run"):
+    for name in ("fst_barrier", "fst_run", "fst_part"):
         engine.provide(name, compiled.address(name))
 
     def function(name: str, count: int, returns: Any = None) -> Any:

@@ -151,15 +151,26 @@ class Function:
 
         What the block has computed already is not computed again.
         """
+        if not line.startswith(_CHANGING):
+            return self.once(line)
+        self._count += 1
+        name = f"%v{self._count}"
+        self._lines.append(f"  {name} = {line}")
+        return name
+
+    def once(self, line: str) -> str:
+        """The same of an instruction that has one result wherever it stands, whatever it is."""
         known = self._known.get(line)
         if known is not None:
             return known
         self._count += 1
-        name = f"%v{self._count}"
+        name = self._known[line] = f"%v{self._count}"
         self._lines.append(f"  {name} = {line}")
-        if not line.startswith(_CHANGING):
-            self._known[line] = name
         return name
+
+    def bytes_further(self, address: str, count: int) -> str:
+        """The address that many bytes behind another one."""
+        return self.value(f"getelementptr i8, ptr {address}, i64 {count}") if count else address
 
     def do(self, line: str) -> None:
         """Add an instruction without a result."""

@@ -188,6 +188,10 @@ class VectorWriter(ScalarOps[Register]):
             return self._result(
                 f"{_FLOAT_OPS[op]} {flags}{kind} {x.text}, {y.text}", dtype, x.lanes
             )
+        if op == "rotl":
+            name = f"llvm.fshl.{suffix(dtype, x.lanes)}"
+            operands = (f"{kind} {x.text}", f"{kind} {x.text}", f"{kind} {y.text}")
+            return Register(self._intrinsic(name, kind, *operands), dtype, x.lanes)
         if dtype == BOOL and op in ("add", "mul"):
             op = {"add": "or", "mul": "and"}[op]
         signed = dtype.kind == "i"
