@@ -9,7 +9,6 @@ import contextlib
 import os
 import threading
 
-from fstensor.compiler import fingerprint
 from fstensor.compiler.threads import usable_cpus
 
 _lock = threading.Lock()
@@ -41,7 +40,6 @@ def wait() -> None:
 def _make_ready() -> None:
     # Whoever needs any of this finds it made, waits for it, or meets the error himself.
     with contextlib.suppress(Exception):
-        fingerprint.sources()
         from fstensor.compiler.llvm import emission, entry
 
         with emission.short_turns():

@@ -6,7 +6,8 @@ import dataclasses
 import enum
 import functools
 import hashlib
-from pathlib import Path
+import os
+import sys
 from typing import Any
 
 import numpy as np
@@ -31,12 +32,22 @@ def fingerprint(program: ClosedJaxpr) -> str:
 
 @functools.cache
 def sources() -> str:
-    """The compiler's own files: another one may write other code for the same program."""
-    found = hashlib.sha256()
-    for part in ("compiler", "core", "ops", "control"):
-        for path in sorted((Path(__file__).parent.parent / part).rglob("*.py")):
-            found.update(path.read_bytes())
-    return found.hexdigest()
+    """The compiler's own files: another one may write other code for the same program.
+
+    They are told by what Python tells by whether its bytecode is of the present source.
+    """
+    package = os.path.dirname(os.path.dirname(__file__))
+    found = [vars(sys.modules["fstensor"])["__version__"]]
+    todo = [os.path.join(package, part) for part in ("compiler", "core", "ops", "control")]
+    while todo:
+        for entry in os.scandir(todo.pop()):
+            if entry.is_dir():
+                todo.append(entry.path)
+            elif entry.name.endswith(".py"):
+                status = entry.stat()
+                name = os.path.relpath(entry.path, package)
+                found.append(f"{name} {status.st_size} {status.st_mtime_ns}")
+    return "\n".join(sorted(found))
 
 
 def _program(closed: ClosedJaxpr) -> str:

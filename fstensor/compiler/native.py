@@ -146,7 +146,8 @@ class Native:
                 return assembled, None
             provide_barrier()
             header = recipe.written(self.source, assembled) if self._key else None
-            code = engine.compile_module(text, kept=header is None, parts=parts)
+            names = assembled.functions
+            code = engine.compile_module(text, kept=header is None, parts=parts, names=names)
         if self._key and header is not None:
             engine.keep(self._key, header + code.object_code)
         return assembled, code

@@ -16,12 +16,15 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar, cast, final
 
+import numpy as np
+
 from fstensor import tree
 from fstensor.array import Array, ConcreteArray, is_array_like
 from fstensor.config import config
 from fstensor.core import finite, leaks, source_info
 from fstensor.core.aval import ShapedArray
 from fstensor.core.boundary import boundary, fold
+from fstensor.core.collector import no_collection
 from fstensor.core.jaxpr import ClosedJaxpr
 from fstensor.core.primitive import ZERO, Linear, MappedAxis, Value, primitive
 from fstensor.core.state import state
@@ -209,20 +212,16 @@ class Jitted:
             if config.disable_jit:
                 return self._fun(*args, **kwargs)
             leaves, traced = self._trace(args, kwargs)
-            if self._donates and self._known is not None and state.trace is EVAL:
-                # Known calls write into what is donated: so does the first one.
-                self._remember(args, kwargs, traced)
-                result = call_known(self._known, args, kwargs)
+            if state.trace is EVAL:
+                result = self._compiled_and_run(args, kwargs, traced)
                 if result is not MISSED:
                     return result
             if self._inline and state.trace is not EVAL:
                 outs = traced.call.jaxpr.as_function()(*traced.captured, *leaves)
             else:
                 outs = traced.call.bind(*traced.captured, *leaves)
-            if state.trace is EVAL:
-                self._remember(args, kwargs, traced)
-                if self._donates:
-                    self._delete_donated(args, kwargs)
+            if state.trace is EVAL and self._donates:
+                self._delete_donated(args, kwargs)
             return tree.unflatten(traced.out_tree, outs)
         except Exception as error:
             fold(error)
@@ -258,15 +257,35 @@ class Jitted:
         if self._known is not None:
             self._known.clear()
 
-    def _remember(self, args: tuple[Any, ...], kwargs: dict[str, Any], traced: Traced) -> None:
-        """Have the next call like this one found at once, unless there is something to check."""
-        if self._known is None or traced.captured or traced.ndarrays or finite.is_wanted():
-            return
+    def _compiled_and_run(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], traced: Traced
+    ) -> Any:
+        """The result of a call that is like later ones, which will find it; MISSED of others."""
+        if self._known is None:
+            return MISSED
+        with no_collection():
+            is_native = self._remember(args, kwargs, traced)
+            if is_native:
+                return call_known(self._known, args, kwargs)
+        return MISSED if is_native is None else call_known(self._known, args, kwargs)
+
+    def _remember(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], traced: Traced
+    ) -> bool | None:
+        """Have calls like this one found at once; says whether they make no call of NumPy.
+
+        None where there is something to check each time.
+        """
+        if traced.captured or traced.ndarrays or finite.is_wanted():
+            return None
         closed = traced.call.jaxpr
         leaves, in_tree = tree.flatten((args, kwargs))
-        avals = tuple([getattr(x, "aval", None) for x in lifted(leaves)[0]])
+        arrays = lifted(leaves)[0]
+        avals = tuple([getattr(x, "aval", None) for x in arrays])
         if config.stamp is None or avals != closed.in_avals or not runs_natively(closed):
-            return
+            return None
+        if any(x._buffer.__class__ is not np.ndarray for x in arrays):  # on a GPU
+            return None
         donated: list[int] = []
         if self._donates:
             donated = [i for i, on in enumerate(self._marks_of_donated(args, kwargs)) if on]
@@ -283,6 +302,7 @@ class Jitted:
             native_of(closed).source,
         )
         remember(self._known, in_tree, call)
+        return call.is_native
 
     def _trace(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], Traced]:
         """The dynamic leaves of a call, and its signature traced now or before."""

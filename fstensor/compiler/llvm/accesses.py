@@ -79,8 +79,8 @@ class AccessWriter:
         return total, place.constant
 
     def _index(self, place: Affine, dtype: Dtype, u: int) -> Register:
-        first = self.plus_constant(*self._place(place, u))
-        first = self.ops.convert(Register(first, INT64), dtype)
+        where = self.plus_constant(*self._place(place, u))
+        first = self.ops.convert(Register(where, INT64), dtype)
         lane, lanes = self.schedule.lane, self.schedule.lanes
         if lane < 0 or not place.strides[lane] or lanes == 1:
             return first

@@ -19,7 +19,7 @@ import re
 import sys
 import threading
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, final
 
 import llvmlite
@@ -156,6 +156,7 @@ def compile_module(
     verify: bool | None = None,
     kept: bool = True,
     parts: emission.Crew | None = None,
+    names: Sequence[str] | None = None,
 ) -> Compiled:
     """Compile a module of LLVM IR, or find it compiled in this process or on disk.
 
@@ -164,13 +165,14 @@ def compile_module(
     kept: whether it is looked for on disk, and kept there.
     parts: where modules that make up this one, if there are any, are being compiled; see
         `in_parts`.
+    names: the functions that will be called; None for all that others may call.
     Raises: RuntimeError with the line in question when the text is no valid IR.
     """
     if verify is None:
         verify = verifying()
     if not has_half_conversions():
         _provide_half_conversions()
-    return _compile(text, verify, kept, parts)
+    return _compile(text, verify, kept, parts, names)
 
 
 @functools.cache
@@ -202,7 +204,13 @@ def _emit_by(number: int, text: str) -> bytes:
     return _emit(text, _host_machine(number), verifying())
 
 
-def _compile(text: str, verify: bool, kept: bool, parts: emission.Crew | None = None) -> Compiled:
+def _compile(
+    text: str,
+    verify: bool,
+    kept: bool,
+    parts: emission.Crew | None = None,
+    names: Sequence[str] | None = None,
+) -> Compiled:
     key = digest(text)
     with _lock:
         compiled = _known.get(key)
@@ -213,7 +221,7 @@ def _compile(text: str, verify: bool, kept: bool, parts: emission.Crew | None = 
                 code = emission.joined(codes) if codes else _emit_whole(text, verify)
                 if kept:
                     keep(key, code)
-            compiled = _known[key] = _link(code, text)
+            compiled = _known[key] = _link(code, text, names)
         elif kept and _shared.used is not None:
             _shared.used[key] = compiled.object_code
         return compiled
@@ -354,9 +362,9 @@ def _numbered(lines: list[str], first: int) -> str:
     return "\n".join(f"{number:6} | {line}" for number, line in enumerate(lines, first))
 
 
-def _link(code: bytes, text: str) -> Compiled:
+def _link(code: bytes, text: str, names: Sequence[str] | None) -> Compiled:
     try:
-        return Compiled(code, _names(_DEFINED, text))
+        return Compiled(code, _names(_DEFINED, text) if names is None else names)
     except RuntimeError as error:
         unknown = [
             name
