@@ -40,10 +40,11 @@ def wait() -> None:
 def _make_ready() -> None:
     # Whoever needs any of this finds it made, waits for it, or meets the error himself.
     with contextlib.suppress(Exception):
-        from fstensor.compiler.llvm import emission, entry
+        from fstensor.compiler.llvm import emission, entry, library
 
         with emission.short_turns():
             entry.make_ready()
+            library.provide()
 
 
 # The child of a fork would find modules half imported, by a thread that it does not have.

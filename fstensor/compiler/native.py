@@ -14,7 +14,7 @@ from fstensor.compiler import recipe
 from fstensor.compiler.calls import Assembled, Call
 from fstensor.compiler.fingerprint import NoFingerprintError, fingerprint
 from fstensor.compiler.invocation import from_buffers
-from fstensor.compiler.llvm import engine
+from fstensor.compiler.llvm import engine, library
 from fstensor.compiler.threads import provide_barrier, size_of_team
 from fstensor.core.aval import ShapedArray
 from fstensor.core.collector import no_collection
@@ -134,7 +134,7 @@ class Native:
         if self._entry is None:
             return None
         assembled, code = recipe.read(self.source, self._entry)
-        provide_barrier()
+        _provide_functions()
         return assembled, engine.load_object(code, assembled.functions)
 
     def _made(self) -> tuple[Assembled, engine.Compiled | None]:
@@ -144,13 +144,19 @@ class Native:
             text, assembled, _ = pipeline.write(parts.add if threads > 1 else None)
             if not assembled.functions:
                 return assembled, None
-            provide_barrier()
+            _provide_functions()
             header = recipe.written(self.source, assembled) if self._key else None
             names = assembled.functions
             code = engine.compile_module(text, kept=header is None, parts=parts, names=names)
         if self._key and header is not None:
             engine.keep(self._key, header + code.object_code)
         return assembled, code
+
+
+def _provide_functions() -> None:
+    """See to it that there is what the code of programs calls."""
+    provide_barrier()
+    library.provide()
 
 
 def _only_call(j: Jaxpr) -> NativeCall | None:

@@ -264,13 +264,17 @@ class Jitted:
         if self._known is None:
             return MISSED
         with no_collection():
-            is_native = self._remember(args, kwargs, traced)
+            is_native = self._remember(self._known, args, kwargs, traced)
             if is_native:
                 return call_known(self._known, args, kwargs)
         return MISSED if is_native is None else call_known(self._known, args, kwargs)
 
     def _remember(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], traced: Traced
+        self,
+        known: dict[Any, Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        traced: Traced,
     ) -> bool | None:
         """Have calls like this one found at once; says whether they make no call of NumPy.
 
@@ -301,7 +305,7 @@ class Jitted:
             self._described,
             native_of(closed).source,
         )
-        remember(self._known, in_tree, call)
+        remember(known, in_tree, call)
         return call.is_native
 
     def _trace(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], Traced]:

@@ -2,6 +2,7 @@ import math
 
 import pytest
 
+from fstensor.compiler.llvm import library
 from fstensor.core import memory
 from tests.compiler.guarded import guarded
 
@@ -10,6 +11,12 @@ from tests.compiler.guarded import guarded
 def _everything_is_verified(monkeypatch):
     """What each stage makes is checked: kernels by us, LLVM IR by LLVM."""
     monkeypatch.setenv("FSTENSOR_VERIFY_IR", "1")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _common_functions():
+    """Modules that tests compile by themselves call them, too."""
+    library.provide()
 
 
 @pytest.fixture

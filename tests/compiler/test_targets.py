@@ -16,7 +16,8 @@ import fstensor as fst
 import fstensor.numpy as fnp
 from fstensor import lax, random
 from fstensor.compiler import pipeline
-from fstensor.compiler.llvm import engine
+from fstensor.compiler.llvm import engine, library
+from fstensor.compiler.llvm.gemm_loops import LOOPS
 from fstensor.compiler.llvm.half import PROVIDED
 from fstensor.compiler.llvm.target import TARGETS, chosen_target
 from fstensor.transforms.programs import program_of
@@ -205,7 +206,7 @@ TRIPLES = {"avx512": "x86_64", "avx2": "x86_64", "sse2": "x86_64", "neon": "aarc
 MACHINES = {"x86_64": 62, "aarch64": 183}  # EM_X86_64, EM_AARCH64 of the ELF format
 # Of the C library's mathematics, which every process has.
 LIBRARY = {"floor", "ceil", "trunc", "nearbyint", "fmod"}
-OWN = {"fst_barrier", "fst_part", "memcpy", "memset", "memmove"}
+OWN = {"fst_barrier", "fst_part", "memcpy", "memset", "memmove", *LOOPS}
 
 
 def elf(code):
@@ -248,6 +249,13 @@ def test_object_code(name, target):
     if name == "arithmetic":
         needed -= {"fmod", "fmodf"}
     assert needed == set()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_object_code_of_the_library(target):
+    triple = f"{TRIPLES[target]}-unknown-linux-gnu"
+    code = engine.object_code(library.source(), triple, TARGETS[target][1])
+    assert elf(code) == (MACHINES[TRIPLES[target]], set())
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from fstensor.compiler.llvm.gemm_loops import Context, table, write_loops
+from fstensor.compiler.llvm.gemm_loops import Context, loops_of, table
 from fstensor.compiler.llvm.gemm_plan import (
     MatrixProduct,
     has_no_results,
@@ -132,7 +132,7 @@ class _Writer:
         )
         context = self.context.make(fn)
         passed = f"ptr {constant}, ptr %a, ptr %b, ptr {context}, ptr %workspace"
-        loops = write_loops(self.module, self.spec)
+        loops = loops_of(self.module, self.spec)
         fn.do(f"call void @{loops}({passed}, i64 %thread, i64 %threads)")
 
     # Tiles

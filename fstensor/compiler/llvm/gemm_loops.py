@@ -1,4 +1,4 @@
-"""The loops around the tiles of a matrix product: one function for all products of a module.
+"""The loops around the tiles of a matrix product: one function for all products of all programs.
 
 It finds sizes, strides and the functions of a product in a table; see `table`. All numbers in it
 are i64, distances are in bytes.
@@ -15,6 +15,10 @@ from fstensor.compiler.llvm.text import Function, Module
 # The function, and one that LLVM has made faster.
 LOOPS = ("product_loops", "product_quick_loops")
 
+_PARAMETERS = [
+    "ptr noalias %table", "ptr %a", "ptr %b", "ptr %context", "ptr %workspace", "i64 %thread",
+    "i64 %threads",
+]  # fmt: skip
 _TILES = "product_tiles"
 # Rows and columns are counted in tiles: those from the first to the last, and a number of columns.
 _TILES_PARAMETERS = [
@@ -134,26 +138,28 @@ def _slot(fn: Function, table: str, number: int) -> str:
     return fn.value(f"getelementptr i64, ptr {table}, i64 {number}")
 
 
-def write_loops(module: Module, spec: MatrixProduct) -> str:
-    """Add `void @product_loops`: what a thread has to do for a product; says its name.
+def loops_of(module: Module, spec: MatrixProduct) -> str:
+    """Declare the function that has what a thread is to do for a product; says its name."""
+    is_long = not spec.batch or spec.m * spec.n * spec.k >= _LONG
+    name = LOOPS[not is_long]
+    kinds = ", ".join(p.split()[0] for p in _PARAMETERS)
+    module.declare(f"declare void @{name}({kinds})")
+    return name
+
+
+def write_loops(module: Module) -> None:
+    """Add the functions LOOPS.
 
     Only the innermost loops, in a function of their own, run often enough for LLVM to work on them,
     unless batch entries are small.
     """
-    is_long = not spec.batch or spec.m * spec.n * spec.k >= _LONG
-    name = LOOPS[not is_long]
-    if name in module:
-        return name
-    parameters = ["ptr noalias %table", "ptr %a", "ptr %b", "ptr %context", "ptr %workspace"]
-    parameters += ["i64 %thread", "i64 %threads"]
-    fn = Function(module, name, parameters, quickly=is_long)
-    _Loops(fn).share()
-    fn.finish()
-    if _TILES not in module:
-        fn = Function(module, _TILES, _TILES_PARAMETERS)
-        _Loops(fn).tiles()
+    for name in LOOPS:
+        fn = Function(module, name, _PARAMETERS, linkage="", quickly=name == LOOPS[0])
+        _Loops(fn).share()
         fn.finish()
-    return name
+    fn = Function(module, _TILES, _TILES_PARAMETERS)
+    _Loops(fn).tiles()
+    fn.finish()
 
 
 class _Loops:

@@ -1,9 +1,7 @@
 """A segment as one native function: its kernels called in turn, by every thread of a team.
 
-The function takes a pointer to an array of pointers to ndarrays, the last of them the scratch
-memory, and reads from each ndarray where its elements lie: handing over a hundred arrays costs
-little more than handing over one. An ndarray's struct has that address right behind what every
-Python object begins with.
+The function takes a pointer to a block of addresses, of the elements of all arrays, then of the
+scratch memory, and of the barrier: handing over a hundred arrays costs little more than one.
 """
 
 from __future__ import annotations
@@ -16,14 +14,9 @@ from typing import TypeAlias, final
 from fstensor.compiler.control import ChoiceStep, LoopStep, Nested
 from fstensor.compiler.convolution import ConvStep
 from fstensor.compiler.layout import ALIGNMENT, aligned, size_of
-from fstensor.compiler.llvm.attention import attention_room, write_attention
-from fstensor.compiler.llvm.control import write_choice, write_loop
-from fstensor.compiler.llvm.conv_program import conv_room, write_conv_step
 from fstensor.compiler.llvm.gemm import MatrixProduct, workspace_bytes, write_product
 from fstensor.compiler.llvm.loop_frame import NESTED_PARAMETERS
 from fstensor.compiler.llvm.loops import write_epilogue, write_kernel
-from fstensor.compiler.llvm.number_loop import NumberLoop, is_of_numbers
-from fstensor.compiler.llvm.scatter import scatter_lanes, write_scatter
 from fstensor.compiler.llvm.target import Target
 from fstensor.compiler.llvm.text import Function, Module
 from fstensor.compiler.plan import Segment
@@ -138,17 +131,11 @@ def _write_steps(
             place = segment.rooms[n]
             # What is inside may need the workspace, too.
             writes += [("scratch", place, place + step.room), ("workspace", 0, 1)]
-        if isinstance(step, (ProductStep, ConvStep, AttentionStep)):
-            if isinstance(step, ProductStep):
-                common, room = 0, workspace_bytes(_product(step, writer.target), writer.target, 1)
-            elif isinstance(step, AttentionStep):
-                common, room = attention_room(step, writer.target)
-            else:
-                common, room = conv_room(step, writer.target)
-            if room or common:
-                written.workspace = max(written.workspace, room)
-                written.common = max(written.common, common)
-                writes.append(("workspace", 0, 1))
+        common, room = _workspace(step, writer.target)
+        if room or common:
+            written.workspace = max(written.workspace, room)
+            written.common = max(written.common, common)
+            writes.append(("workspace", 0, 1))
         if any(_meet(m, t) for t in touched for m in waits_for) or any(
             _meet(m, t) for t, is_written in touched.items() if is_written for m in reads
         ):
@@ -168,6 +155,8 @@ def _write_steps(
         elif isinstance(step, AttentionStep):
             shared = _write_attention(writer, f, step, addresses)
         elif isinstance(step, ConvStep):
+            from fstensor.compiler.llvm.conv_program import write_conv_step
+
             is_large = step.flops >= _WORK_TO_SHARE * 8
             shared = write_conv_step(
                 f, writer.names, writer.prefix, step, addresses, "%workspace", writer.target,
@@ -184,6 +173,21 @@ def _write_steps(
     return any_shared
 
 
+def _workspace(step: NativeStep, target: Target) -> tuple[int, int]:
+    """Bytes that a step works in: what all threads have in common, and what each needs."""
+    if isinstance(step, ProductStep):
+        return 0, workspace_bytes(_product(step, target), target, 1)
+    if isinstance(step, AttentionStep):
+        from fstensor.compiler.llvm.attention import attention_room
+
+        return attention_room(step, target)
+    if isinstance(step, ConvStep):
+        from fstensor.compiler.llvm.conv_program import conv_room
+
+        return conv_room(step, target)
+    return 0, 0
+
+
 def _is_done(segment: Segment, step: KernelStep) -> bool:
     """Whether a kernel would only copy a value to where it is."""
     values = [*step.reads, *step.writes]
@@ -198,6 +202,9 @@ def _write_control(
     writer: _Writer, f: Function, step: LoopStep | ChoiceStep, addresses: Sequence[str]
 ) -> bool:
     """A loop or choice, with the programs in it, and its call; says whether threads share it."""
+    from fstensor.compiler.llvm.control import write_choice, write_loop
+    from fstensor.compiler.llvm.number_loop import NumberLoop, is_of_numbers
+
     arguments = ", ".join(f"ptr {a}" for a in (*addresses, "%workspace", "%barrier"))
     if isinstance(step, LoopStep) and is_of_numbers(step):
         name = f"{writer.prefix}_control{len(writer.names)}"
@@ -252,6 +259,8 @@ def _write_scatter(
     writer: _Writer, f: Function, step: ScatterStep, addresses: Sequence[str]
 ) -> bool:
     """A scatter, unless it is there already, and its call."""
+    from fstensor.compiler.llvm.scatter import scatter_lanes, write_scatter
+
     names, target = writer.names, writer.target
     lanes = scatter_lanes(step, target.vector_bytes)
     key = str(step)
@@ -310,6 +319,8 @@ def _write_attention(
     writer: _Writer, f: Function, step: AttentionStep, addresses: Sequence[str]
 ) -> bool:
     """An attention, unless it is there already, and its call."""
+    from fstensor.compiler.llvm.attention import attention_room, write_attention
+
     names, key = writer.names, str(step)
     if key not in names:
         names[key] = f"{writer.prefix}_attention{len(names)}"
