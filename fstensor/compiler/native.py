@@ -141,7 +141,7 @@ class Native:
         pipeline = self.pipeline  # before the engine is taken: others may have work for it
         threads = 1 if engine.verifying() else min(size_of_team(), _MOST_COMPILING)
         with engine.in_parts(threads) as parts:
-            text, assembled, _ = pipeline.write(parts.add if threads > 1 else None)
+            text, assembled, _ = pipeline.write(parts.add)
             if not assembled.functions:
                 return assembled, None
             _provide_functions()

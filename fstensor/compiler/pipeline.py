@@ -14,7 +14,7 @@ from fstensor.compiler.layout import size_of
 from fstensor.compiler.llvm import engine
 from fstensor.compiler.llvm.program import Written, write_segment
 from fstensor.compiler.llvm.target import host_target
-from fstensor.compiler.llvm.text import Module
+from fstensor.compiler.llvm.text import Module, Part
 from fstensor.compiler.nesting import nest
 from fstensor.compiler.plan import Segment, plan
 from fstensor.compiler.schedule import Schedule
@@ -62,7 +62,7 @@ class Pipeline:
     def code(self) -> Code:
         return self._code or self.write()
 
-    def write(self, send: Callable[[str], None] | None = None) -> Code:
+    def write(self, send: Callable[[Part], None] | None = None) -> Code:
         """Write the code. `send` takes parts of the module meanwhile; see `Module`."""
         source, module = self.source, Module(send)
         pairs = zip(source.jaxpr.constvars, source.consts, strict=True)
@@ -109,8 +109,10 @@ class Pipeline:
 
     @property
     def assembly(self) -> str:
-        """The machine's instructions, as text."""
-        return engine.assembly(self.code.llvm)
+        """The machine's instructions, as text, part by part."""
+        parts: list[Part] = []
+        self.write(parts.append)
+        return "\n".join(engine.assembly(p.text, quickly=p.quickly) for p in parts)
 
     def cost_analysis(self) -> dict[str, float]:
         """See `Lowered.cost_analysis`."""

@@ -9,7 +9,7 @@ import pytest
 import fstensor as fst
 import fstensor.numpy as fnp
 from fstensor.compiler.llvm import emission, engine, text
-from fstensor.compiler.llvm.text import Function, Module
+from fstensor.compiler.llvm.text import Function, Module, Part
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_parts_are_linked_together(monkeypatch, request, parts, least, count, th
     monkeypatch.setattr(text, "_PART", least)
     calls = request.getfixturevalue("calls")
     assert len(parts) == count
-    assert sum(p.count("\ndefine ") for p in parts) == 4
+    assert sum(p.text.count("\ndefine ") for p in parts) == 4
     with engine.in_parts(threads) as crew:
         for part in parts:
             crew.add(part)
@@ -67,7 +67,7 @@ def test_a_function_is_sent_once_those_that_it_calls_are_there(monkeypatch, part
             f.do(f"call void @{called}()")
         f.finish()
         assert len(parts) == count
-    top, rest = parts
+    top, rest = [p.text for p in parts]
     assert top.count("declare void @middle()") == top.count("\ndefine ") == 1
     assert rest.count("\ndefine ") == 2
     assert "declare" not in rest
@@ -84,7 +84,7 @@ def test_what_was_cut_off_is_not_taken_apart():
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_errors_of_all_threads_are_raised(calls, parts, threads):
-    wrong = "define void @wrong() { ret i64 1 }"
+    wrong = Part("define void @wrong() { ret i64 1 }", False)
     with engine.in_parts(threads) as crew:
         for part in [wrong, *parts, wrong]:
             crew.add(part)

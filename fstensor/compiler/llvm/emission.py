@@ -12,6 +12,8 @@ from typing import Any, final
 
 import llvmlite.binding as llvm
 
+from fstensor.compiler.llvm.text import Part
+
 _LAST_KNOWN_LLVM = 22
 # Begins the object code of several parts, followed by how many there are, and how long each is.
 _SEVERAL = b"fstensor objects"
@@ -111,22 +113,22 @@ def short_turns() -> Iterator[None]:
 
 @final
 class Crew:
-    """Threads that emit the object code of modules, while the caller goes on to write others.
+    """Threads that emit the object code of parts, while the caller goes on to write others.
 
     size: how many they are, with the caller's, which helps once it waits for results. emit: gives
-    the code of a text; its first argument is the number of the thread, from 0 for the caller's.
+    the code of a part; its first argument is the number of the thread, from 0 for the caller's.
     """
 
-    def __init__(self, size: int, emit: Callable[[int, str], bytes]) -> None:
+    def __init__(self, size: int, emit: Callable[[int, Part], bytes]) -> None:
         self._size, self._emit = size, emit
-        self._todo: queue.SimpleQueue[tuple[int, str] | None] = queue.SimpleQueue()
+        self._todo: queue.SimpleQueue[tuple[int, Part] | None] = queue.SimpleQueue()
         self._codes: list[bytes] = []
         self._errors: list[BaseException] = []
         self._threads: list[threading.Thread] = []
 
-    def add(self, text: str) -> None:
-        """Have a module compiled."""
-        self._todo.put((len(self._codes), text))
+    def add(self, part: Part) -> None:
+        """Have a part compiled."""
+        self._todo.put((len(self._codes), part))
         self._codes.append(b"")
         if not self._threads:
             numbers = range(1, self._size)
@@ -135,7 +137,7 @@ class Crew:
                 t.start()
 
     def results(self) -> list[bytes]:
-        """The object code of all modules, in their order. Raises what a thread has raised."""
+        """The object code of all parts, in their order. Raises what a thread has raised."""
         self._end()
         self._work(0)
         self._join()

@@ -28,14 +28,15 @@ import llvmlite.binding as llvm
 from fstensor.compiler import ahead
 from fstensor.compiler.llvm import emission, half, object_cache
 from fstensor.compiler.llvm.target import TARGETS, chosen_target, has_half_conversions
+from fstensor.compiler.llvm.text import Part
 
 # Level 0 takes half the time of 1, but keeps values on the stack. Of kernels that are written as
 # vectors, 2 and 3 make what 1 makes.
-_LEVEL = 1
-_OPTIONS = {"reloc": "pic", "codemodel": "small", "opt": _LEVEL}
+_LEVELS = {False: 1, True: 0}  # by whether code is to be made quickly
+_OPTIONS = {"reloc": "pic", "codemodel": "small"}
 
 # To be changed when the same text is made into other code, or object code is linked differently.
-_VERSION = 2
+_VERSION = 3
 
 # LLVM is entered by one thread at a time.
 _lock = threading.RLock()
@@ -200,8 +201,8 @@ def in_parts(threads: int) -> Iterator[emission.Crew]:
             crew.dismiss()
 
 
-def _emit_by(number: int, text: str) -> bytes:
-    return _emit(text, _host_machine(number), verifying())
+def _emit_by(number: int, part: Part) -> bytes:
+    return _emit(part.text, _host_machine(number, part.quickly), verifying())
 
 
 def _compile(
@@ -265,21 +266,27 @@ def fingerprint() -> str:
     versions = (llvmlite.__version__, ".".join(map(str, llvm.llvm_version_info)), _VERSION)
     return (
         f"{_host_triple()} {_host_cpu()} {_host_features()} {versions} {sorted(_OPTIONS.items())}"
+        f" {_LEVELS}"
     )
 
 
 def assembly(
-    text: str, triple: str | None = None, cpu: str | None = None, features: str = ""
+    text: str,
+    triple: str | None = None,
+    cpu: str | None = None,
+    features: str = "",
+    quickly: bool = False,
 ) -> str:
     """The assembly of a module of LLVM IR, for any processor that LLVM knows.
 
     triple: as in "aarch64-unknown-linux-gnu"; None is the host's.
     cpu: LLVM's name, as in "x86-64-v3"; None is the host's for the host's triple, else a plain one.
     features: further ones, as in "+avx512f,+fma".
+    quickly: not made fast; see `Part`.
     Raises: RuntimeError for text that is no valid IR, and for a triple that LLVM does not know.
     """
     with _lock:
-        return _emit_assembly(text, _machine_of(triple, cpu, features))
+        return _emit_assembly(text, _machine_of(triple, cpu, features, quickly))
 
 
 def object_code(
@@ -290,13 +297,13 @@ def object_code(
         return _emit(text, _machine_of(triple, cpu, features), verify=True)
 
 
-def _machine_of(triple: str | None, cpu: str | None, features: str) -> Any:
+def _machine_of(triple: str | None, cpu: str | None, features: str, quickly: bool = False) -> Any:
     _initialize_all()
     if triple is None:
         triple = _host_triple()
         if cpu is None:
             cpu, features = _host_cpu(), ",".join(filter(None, (_host_features(), features)))
-    return _machine(triple, cpu or "", features)
+    return _machine(triple, cpu or "", features, quickly)
 
 
 def _emit_whole(text: str, verify: bool) -> bytes:
@@ -414,22 +421,22 @@ def _host_features() -> str:
 
 
 @functools.cache
-def _machine(triple: str, cpu: str, features: str) -> Any:
-    return _new_machine(triple, cpu, features)
+def _machine(triple: str, cpu: str, features: str, quickly: bool = False) -> Any:
+    return _new_machine(triple, cpu, features, quickly)
 
 
-def _new_machine(triple: str, cpu: str, features: str) -> Any:
+def _new_machine(triple: str, cpu: str, features: str, quickly: bool = False) -> Any:
     target = llvm.Target.from_triple(triple)
-    return target.create_target_machine(cpu=cpu, features=features, **_OPTIONS)
+    level = _LEVELS[quickly]
+    return target.create_target_machine(cpu=cpu, features=features, opt=level, **_OPTIONS)
 
 
 @functools.cache
-def _host_machine(number: int = 0) -> Any:
+def _host_machine(number: int = 0, quickly: bool = False) -> Any:
     """A machine for this processor, another one for each thread."""
     _initialize_host()
-    if number == 0:
-        return _machine(_host_triple(), _host_cpu(), _host_features())
-    return _new_machine(_host_triple(), _host_cpu(), _host_features())
+    make = _new_machine if number else _machine
+    return make(_host_triple(), _host_cpu(), _host_features(), quickly)
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import final
+from typing import NamedTuple, final
 
 _PARAMETER = re.compile(r" %[\w.]+(?=[,)])")
 _GLOBAL = re.compile(r"@([\w.$-]+)")
@@ -16,6 +16,14 @@ _GLOBAL = re.compile(r"@([\w.$-]+)")
 _PART = 40_000
 # What the same operands give another result for, later on.
 _CHANGING = ("load", "call", "phi", "alloca", "atomicrmw", "cmpxchg", "freeze")
+
+
+@final
+class Part(NamedTuple):
+    """Some functions of a module, as one by itself. quickly: LLVM shall not make them fast."""
+
+    text: str
+    quickly: bool
 
 
 @final
@@ -27,25 +35,25 @@ class Module:
     part can call those of another.
     """
 
-    def __init__(self, send: Callable[[str], None] | None = None) -> None:
+    def __init__(self, send: Callable[[Part], None] | None = None) -> None:
         self._declared: dict[str, None] = {}
         self._functions: dict[str, str] = {}
         self._send = send
-        self._unsent: dict[str, str] = {}
-        self._unsent_length = 0
+        # Functions that have not been sent: those to be made fast, and those quickly.
+        self._unsent: dict[bool, dict[str, str]] = {False: {}, True: {}}
 
     def declare(self, line: str) -> None:
         """A line on the level of the module, such as the declaration of an intrinsic."""
         self._declared[line] = None
 
-    def define(self, name: str, text: str) -> None:
+    def define(self, name: str, text: str, quickly: bool) -> None:
         assert name not in self._functions, name
         self._functions[name] = text
         if self._send is not None:
-            self._unsent[name] = text
-            self._unsent_length += len(text)
-            if self._unsent_length >= _PART:
-                self._send_ready()
+            unsent = self._unsent[quickly]
+            unsent[name] = text
+            if sum(map(len, unsent.values())) >= _PART:
+                self._send_ready(quickly)
 
     def __contains__(self, name: str) -> bool:
         return name in self._functions
@@ -55,27 +63,29 @@ class Module:
 
     def send_rest(self) -> None:
         """Send what was not sent yet. No function is to follow."""
-        if self._unsent:
-            self._send_ready()
-        assert not self._unsent, self._unsent
+        for quickly, unsent in self._unsent.items():
+            if unsent:
+                self._send_ready(quickly)
+            assert not unsent, unsent
 
-    def _send_ready(self) -> None:
+    def _send_ready(self, quickly: bool) -> None:
         """Send the functions that refer to nothing but what is there already."""
+        unsent = self._unsent[quickly]
         lines = {_GLOBAL.findall(line)[0]: line for line in self._declared if "@" in line}
         needed = {line: None for line in self._declared if "@" not in line}
         ready = []
-        for name, text in self._unsent.items():
+        for name, text in unsent.items():
             others = self._needed(text, lines)
             if others is not None:
                 needed |= others
                 ready.append(name)
-        texts = [self._unsent.pop(name) for name in ready]
-        self._unsent_length = sum(map(len, self._unsent.values()))
+        texts = [unsent.pop(name) for name in ready]
         own = {_declaration(text) for text in texts}
         if texts:
             public = [t.replace("define internal ", "define ", 1) for t in texts]
             assert self._send is not None
-            self._send(_module_text([n for n in needed if n not in own], public))
+            text = _module_text([n for n in needed if n not in own], public)
+            self._send(Part(text, quickly))
 
     def _needed(self, text: str, lines: Mapping[str, str]) -> dict[str, None] | None:
         """The lines that a function needs of its module; None where some are missing yet."""
@@ -128,6 +138,7 @@ class Function:
     ) -> None:
         self.module = module
         self.name = name
+        self._quickly = quickly
         self._head = (
             f"define {linkage}{returns} @{name}({', '.join(parameters)}) #{int(quickly)} {{"
         )
@@ -276,4 +287,5 @@ class Function:
     def finish(self, result: str = "void") -> None:
         """Return, and hand the text to the module."""
         self.do(f"ret {result}")
-        self.module.define(self.name, "\n".join([self._head, *self._lines, "}\n"]))
+        text = "\n".join([self._head, *self._lines, "}\n"])
+        self.module.define(self.name, text, self._quickly)
