@@ -44,7 +44,7 @@ def _make_ready() -> None:
 
         with emission.short_turns():
             entry.make_ready()
-            library.provide()
+            library.make_ready()
 
 
 # The child of a fork would find modules half imported, by a thread that it does not have.

@@ -134,7 +134,8 @@ class Native:
         if self._entry is None:
             return None
         assembled, code = recipe.read(self.source, self._entry)
-        _provide_functions()
+        provide_barrier()
+        library.provide(code)
         return assembled, engine.load_object(code, assembled.functions)
 
     def _made(self) -> tuple[Assembled, engine.Compiled | None]:
@@ -144,19 +145,14 @@ class Native:
             text, assembled, _ = pipeline.write(parts.add)
             if not assembled.functions:
                 return assembled, None
-            _provide_functions()
+            provide_barrier()
+            library.provide(text)
             header = recipe.written(self.source, assembled) if self._key else None
             names = assembled.functions
             code = engine.compile_module(text, kept=header is None, parts=parts, names=names)
         if self._key and header is not None:
             engine.keep(self._key, header + code.object_code)
         return assembled, code
-
-
-def _provide_functions() -> None:
-    """See to it that there is what the code of programs calls."""
-    provide_barrier()
-    library.provide()
 
 
 def _only_call(j: Jaxpr) -> NativeCall | None:

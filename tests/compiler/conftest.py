@@ -3,6 +3,7 @@ import math
 import pytest
 
 from fstensor.compiler.llvm import library
+from fstensor.compiler.llvm.gemm_loops import LOOPS
 from fstensor.core import memory
 from tests.compiler.guarded import guarded
 
@@ -16,7 +17,7 @@ def _everything_is_verified(monkeypatch):
 @pytest.fixture(autouse=True, scope="session")
 def _common_functions():
     """Modules that tests compile by themselves call them, too."""
-    library.provide()
+    library.provide(" ".join(LOOPS))
 
 
 @pytest.fixture

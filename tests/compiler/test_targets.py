@@ -252,9 +252,10 @@ def test_object_code(name, target):
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_object_code_of_the_library(target):
+@pytest.mark.parametrize("name", LOOPS)
+def test_object_code_of_the_library(name, target):
     triple = f"{TRIPLES[target]}-unknown-linux-gnu"
-    code = engine.object_code(library.source(), triple, TARGETS[target][1])
+    code = engine.object_code(library.source(name), triple, TARGETS[target][1])
     assert elf(code) == (MACHINES[TRIPLES[target]], set())
 
 

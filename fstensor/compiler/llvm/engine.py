@@ -158,6 +158,7 @@ def compile_module(
     kept: bool = True,
     parts: emission.Crew | None = None,
     names: Sequence[str] | None = None,
+    quickly: bool = False,
 ) -> Compiled:
     """Compile a module of LLVM IR, or find it compiled in this process or on disk.
 
@@ -167,13 +168,14 @@ def compile_module(
     parts: where modules that make up this one, if there are any, are being compiled; see
         `in_parts`.
     names: the functions that will be called; None for all that others may call.
+    quickly: whether it need not be made fast; see `Part`.
     Raises: RuntimeError with the line in question when the text is no valid IR.
     """
     if verify is None:
         verify = verifying()
     if not has_half_conversions():
         _provide_half_conversions()
-    return _compile(text, verify, kept, parts, names)
+    return _compile(text, verify, kept, parts, names, quickly)
 
 
 @functools.cache
@@ -211,6 +213,7 @@ def _compile(
     kept: bool,
     parts: emission.Crew | None = None,
     names: Sequence[str] | None = None,
+    quickly: bool = False,
 ) -> Compiled:
     key = digest(text)
     with _lock:
@@ -219,7 +222,7 @@ def _compile(
             code = find(key) if kept and not verify else None
             if code is None:
                 codes = parts.results() if parts is not None else []
-                code = emission.joined(codes) if codes else _emit_whole(text, verify)
+                code = emission.joined(codes) if codes else _emit_whole(text, verify, quickly)
                 if kept:
                     keep(key, code)
             compiled = _known[key] = _link(code, text, names)
@@ -306,8 +309,8 @@ def _machine_of(triple: str | None, cpu: str | None, features: str, quickly: boo
     return _machine(triple, cpu or "", features, quickly)
 
 
-def _emit_whole(text: str, verify: bool) -> bytes:
-    machine = _host_machine()
+def _emit_whole(text: str, verify: bool, quickly: bool) -> bytes:
+    machine = _host_machine(quickly=quickly)
     with emission.without_strength_reduction():
         return _emit(text, machine, verify)
 

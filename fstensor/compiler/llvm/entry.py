@@ -210,7 +210,7 @@ def _definition() -> _Definition:
         function = getattr(ctypes.pythonapi, name)
         engine.provide(name, ctypes.cast(function, ctypes.c_void_p).value or 0)
     with engine.exchange({}):  # it is no part of the program that is compiled just now
-        compiled = engine.compile_module(source())
+        compiled = engine.compile_module(source(), quickly=True)
     # Builtins may be called until the process ends, so the code is never given back.
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(compiled))
     return _Definition(b"enter", compiled.address("fst_enter"), _FASTCALL, None)

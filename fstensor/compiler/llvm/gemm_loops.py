@@ -147,16 +147,15 @@ def loops_of(module: Module, spec: MatrixProduct) -> str:
     return name
 
 
-def write_loops(module: Module) -> None:
-    """Add the functions LOOPS.
+def write_loops(module: Module, name: str) -> None:
+    """Add one of the functions LOOPS.
 
     Only the innermost loops, in a function of their own, run often enough for LLVM to work on them,
     unless batch entries are small.
     """
-    for name in LOOPS:
-        fn = Function(module, name, _PARAMETERS, linkage="", quickly=name == LOOPS[0])
-        _Loops(fn).share()
-        fn.finish()
+    fn = Function(module, name, _PARAMETERS, linkage="", quickly=name == LOOPS[0])
+    _Loops(fn).share()
+    fn.finish()
     fn = Function(module, _TILES, _TILES_PARAMETERS)
     _Loops(fn).tiles()
     fn.finish()

@@ -355,7 +355,7 @@ class Native(NamedTuple):
 @functools.cache
 def native() -> Native:
     """The functions, compiled once. Other modules may declare those that are provided then."""
-    compiled = engine.compile_module(source(platform.machine(), sys.platform))
+    compiled = engine.compile_module(source(platform.machine(), sys.platform), quickly=True)
     # Workers run this code until the process ends, so it is never given back.
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(compiled))
     for name in ("fst_barrier", "fst_run", "fst_part"):
