@@ -83,7 +83,8 @@ class Plan(NamedTuple):
     a_packing: "lines", "interleaved" or None. b_packed: whether B is copied.
     by_rows: whether threads share the rows, rather than the columns.
     in_lines: whether the epilogue follows on all the tiles side by side at once, line by line: of
-    arrays of which a few lines are read, far apart, processors do not know what to load ahead.
+    arrays of which a few lines are read, far apart, processors do not know what to load ahead. For
+    the same reason threads share the rows then: whole ones follow each other in memory.
     """
 
     tile: Tile
@@ -243,7 +244,7 @@ def _outer_plan(
     at_once = min(down, max(1, _ROWS_AT_ONCE // rows)) if k_block < spec.k else 0
     plan = Plan(
         tile, lanes, k_block, panels, group, at_once, a_packing, not in_place,
-        by_rows=across < 16 and down > across, in_lines=in_lines,
+        by_rows=(across < 16 or in_lines) and down > across, in_lines=in_lines,
     )  # fmt: skip
     if a_packing == "lines":
         tile = tile._replace(a_row=plan.line_size(), a_k=1)

@@ -19,6 +19,9 @@ from fstensor.compiler.llvm.vector import (
 )
 from fstensor.core.scalar import Dtype
 
+# How far copies are told to load ahead, in rows.
+_ROWS_AHEAD = 16
+
 
 class Source(NamedTuple):
     """Where elements come from: dtype in memory, dtype wanted, and strides in elements.
@@ -168,7 +171,13 @@ def write_line_copy(
 def _copy_rows(
     fn: Function, source: Source, width: int, padded: int, size: int | str, lanes: int
 ) -> None:
-    """Lines are neighbours in memory: for each k, copy vectors."""
+    """Lines are neighbours in memory: for each k, copy vectors.
+
+    Of every k only a little is read, far from the one before, so that processors do not know what to
+    load ahead; they are told.
+    """
+    fn.module.declare("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+    line = 64 // source.memory.itemsize
     pieces = [(at, min(lanes, width - at)) for at in range(0, width, lanes)]
     with fn.loop("0", "%count") as k:
         row = offset(fn, "%from", source.memory, k, source.k_stride)
@@ -176,6 +185,10 @@ def _copy_rows(
         with fn.loop("0", "%panels") as panel:
             near = offset(fn, row, source.memory, panel, width)
             far = offset(fn, to, source.dtype, panel, size)
+            ahead = offset(fn, near, source.memory, str(_ROWS_AHEAD), source.k_stride)
+            for at in range(0, width, line):
+                there = offset(fn, ahead, source.memory, str(at))
+                fn.do(f"call void @llvm.prefetch.p0(ptr {there}, i32 0, i32 2, i32 1)")
             for at, count in pieces:
                 x = load(fn, offset(fn, near, source.memory, str(at)), source.memory, count)
                 x = widened(fn, x, source, count)
