@@ -31,7 +31,7 @@ _MOST_OF_COLUMNS = 64
 # Of columns: the least bytes that are worth it, and the least elements and rows of a chunk. With
 # so many columns, their sums wait in the cache while the rows are run through one after the other.
 _LEAST_BYTES = 1 << 20
-_LEAST_ELEMENTS = 1 << 15
+_LEAST_ELEMENTS = 1 << 14
 _LEAST_ROWS = 16
 _LEAST_COLUMNS = 64
 

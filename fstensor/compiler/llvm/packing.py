@@ -173,8 +173,8 @@ def _copy_rows(
 ) -> None:
     """Lines are neighbours in memory: for each k, copy vectors.
 
-    Of every k only a little is read, far from the one before, so that processors do not know what to
-    load ahead; they are told.
+    Of every k only a little is read, far from the one before. Processors do not know what to load
+    ahead then, so they are told.
     """
     fn.module.declare("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
     line = 64 // source.memory.itemsize
