@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from fstensor.compiler import pipeline
+from fstensor.compiler.llvm.target import TARGETS
+from fstensor.transforms.programs import simplified
+
 PATH = Path(__file__).parent.parent / "docs" / "compiler.md"
 STAGES = ("jaxpr", "optimized", "kernels", "report", "plan")
 
@@ -42,6 +46,12 @@ def test_stage(names, lowered, stage, request):
         PATH.write_text(block(stage).sub(lambda m: f"{m[1]}{text}\n{m[3]}", page))
     else:
         assert block(stage).search(page)[2] == text + "\n"
+
+
+def test_the_code_for_a_processor(lowered, monkeypatch):
+    monkeypatch.setattr(pipeline, "host_target", lambda: TARGETS["avx512"][0])
+    (shown,) = re.findall(r"```llvm\n(.*?)```", PATH.read_text(), re.DOTALL)
+    assert shown in pipeline.Pipeline(simplified(lowered.jaxpr)).code.llvm
 
 
 def test_the_code_runs(lowered):
