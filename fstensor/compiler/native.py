@@ -7,8 +7,8 @@ executor runs both.
 
 from __future__ import annotations
 
-import functools
-from typing import TYPE_CHECKING, Any, final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar, final
 
 from fstensor.compiler import recipe
 from fstensor.compiler.calls import Assembled, Call
@@ -23,6 +23,8 @@ from fstensor.core.primitive import Primitive
 
 if TYPE_CHECKING:
     from fstensor.compiler.pipeline import Pipeline
+
+T = TypeVar("T")
 
 # More threads than this that compile have little to do beside one that writes.
 _MOST_COMPILING = 4
@@ -71,11 +73,22 @@ class Native:
     def __init__(self, source: ClosedJaxpr, donated: tuple[int, ...] = ()) -> None:
         self.source = source
         self._donated = donated
+        self._kept: dict[str, Any] = {}
+
+    def _once(self, what: str, make: Callable[[], T]) -> T:
+        """What `make` gives, made once.
+
+        `functools.cached_property` may have a lock, which would stay taken in the child of a fork.
+        """
+        if what not in self._kept:
+            self._kept[what] = make()
+        found: T = self._kept[what]
+        return found
 
     def begin(self) -> None:
         """Do what can be done while LLVM itself gets ready: look for the code, or go on to plan."""
         with no_collection():
-            if self._entry is None:
+            if self._found() is None:
                 self.pipeline  # noqa: B018  # which is kept
 
     @property
@@ -88,9 +101,12 @@ class Native:
         """The native call of its inputs that is all that the program does, if it is one."""
         return _only_call(self.result.jaxpr)
 
-    @functools.cached_property
+    @property
     def result(self) -> ClosedJaxpr:
         """The program in which native calls stand for most of the equations."""
+        return self._once("result", self._compiled)
+
+    def _compiled(self) -> ClosedJaxpr:
         source = self.source
         with no_collection():
             assembled, code = self._loaded() or self._made()
@@ -107,16 +123,19 @@ class Native:
         changed = Jaxpr(constvars, j.invars, assembled.outputs, eqns, j.debug_info)
         return ClosedJaxpr(changed, [*source.consts, *assembled.constants.values()])
 
-    @functools.cached_property
+    @property
     def pipeline(self) -> Pipeline:
         """The stages on the way. Where the code was found on disk, they are gone through now."""
         from fstensor.compiler.pipeline import Pipeline  # takes time that most calls do not need
 
-        return Pipeline(self.source, self._donated)
+        return self._once("pipeline", lambda: Pipeline(self.source, self._donated))
 
-    @functools.cached_property
+    @property
     def _key(self) -> str | None:
         """What the program's code is found by; None where it must be compiled."""
+        return self._once("key", self._make_key)
+
+    def _make_key(self) -> str | None:
         if engine.verifying():
             return None
         try:
@@ -125,15 +144,16 @@ class Native:
         except NoFingerprintError:
             return None
 
-    @functools.cached_property
-    def _entry(self) -> bytes | None:
-        """The code as it was found."""
-        return engine.find(self._key) if self._key else None
+    def _found(self) -> bytes | None:
+        """The code as it is on disk, say."""
+        return self._once("entry", lambda: engine.find(self._key) if self._key else None)
 
     def _loaded(self) -> tuple[Assembled, engine.Compiled | None] | None:
-        if self._entry is None:
+        entry = self._found()
+        self._kept["entry"] = None  # its code is kept otherwise
+        if entry is None:
             return None
-        assembled, code = recipe.read(self.source, self._entry)
+        assembled, code = recipe.read(self.source, entry)
         provide_barrier()
         library.provide(code)
         return assembled, engine.load_object(code, assembled.functions)

@@ -68,5 +68,28 @@ print(value, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     assert run(code, FSTENSOR_CACHE_DIR="") == ["16.0", "0"]
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_forks_while_another_thread_compiles():
+    code = """
+import os, threading, time, warnings
+warnings.simplefilter("ignore")  # of forks in processes with threads
+import fstensor as fst
+def compiled(k):
+    return float(fst.jit(lambda x: fst.numpy.sin(x * k) @ x)(fst.numpy.arange(4.0)))
+compiled(0)
+compiling = threading.Thread(target=lambda: [compiled(k) for k in range(30)])
+compiling.start()
+codes = []
+while compiling.is_alive():
+    child = os.fork()
+    if not child:
+        compiled(-1)
+        os._exit(0)
+    codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+print(any(codes), len(codes) > 1)
+"""
+    assert run(code, FSTENSOR_CACHE_DIR="") == ["False", "True"]
+
+
 def test_an_exit_meanwhile():
     assert run("import fstensor as fst; fst.jit(lambda x: x)") == []

@@ -67,6 +67,20 @@ def test_parts_give_the_same(name, shape, axis, small_parts):
         np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5)
 
 
+@pytest.mark.parametrize(
+    ("size", "length", "at_once"),
+    [(128, 16, 4), (136, 17, 1), (126, 18, 3), (105, 21, 3), (154, 22, 2), (175, 25, 5)],
+)
+def test_several_rows_of_columns_are_added_up_at_once(size, length, at_once, small_parts):
+    x = numbers(size, 24)
+    for f in (lambda x: fnp.sum(x, axis=0), lambda x: fnp.max(x, axis=0)):
+        first = kernels_of(f, x).split("\n\n")[0]
+        assert first.startswith(f"map (i0<{size // length} i1<{length // at_once} i2<24)")
+        assert first.count("= load") == at_once
+        rounding = np.finfo(np.float32).eps * np.abs(x).sum(0).max()  # in whatever order
+        np.testing.assert_allclose(fst.jit(f)(x), f(fnp.asarray(x)), 0, rounding)
+
+
 def test_arguments_of_extrema(small_parts):
     x = numbers(3, 2048)
     x[1, 700] = x[1, 1400] = 9
