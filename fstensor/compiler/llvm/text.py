@@ -14,6 +14,8 @@ _PARAMETER = re.compile(r" %[\w.]+(?=[,)])")
 _GLOBAL = re.compile(r"@([\w.$-]+)")
 # A part of a module is sent away once it has as many characters.
 _PART = 40_000
+# What is left is one part where it has no more than so many: two would take longer.
+_SMALL = 10_000
 # What the same operands give another result for, later on.
 _CHANGING = ("load", "call", "phi", "alloca", "atomicrmw", "cmpxchg", "freeze")
 
@@ -63,6 +65,9 @@ class Module:
 
     def send_rest(self) -> None:
         """Send what was not sent yet. No function is to follow."""
+        if sum(len(text) for unsent in self._unsent.values() for text in unsent.values()) < _SMALL:
+            self._unsent[False] |= self._unsent[True]
+            self._unsent[True] = {}
         for quickly, unsent in self._unsent.items():
             if unsent:
                 self._send_ready(quickly)
