@@ -176,6 +176,17 @@ def test_a_builtin_keeps_what_it_calls():
     assert watched() is None
 
 
+def test_a_builtin_outlives_what_it_was_defined_by():
+    nothing = entry.Target(0, 0, 0, None)
+    enter = entry.of_buffers([], 0, nothing)
+    others = []
+    for _ in range(20):
+        entry._definition.cache_clear()  # as if another thread had made one, too
+        others.append(entry.of_buffers([], 0, nothing))
+    gc.collect()
+    assert all(f() is True and f.__name__ == "enter" for f in [enter, *others])
+
+
 def test_an_array_deleted_while_its_program_runs():
     """The buffer is held for as long, whatever others do meanwhile."""
     x = fnp.asarray(np.random.default_rng(0).standard_normal(200_000).astype(np.float32))

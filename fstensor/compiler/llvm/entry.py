@@ -213,7 +213,13 @@ def _definition() -> _Definition:
         compiled = engine.compile_module(source(), quickly=True)
     # Builtins may be called until the process ends, so the code is never given back.
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(compiled))
-    return _Definition(b"enter", compiled.address("fst_enter"), _FASTCALL, None)
+    definition = _Definition(b"enter", compiled.address("fst_enter"), _FASTCALL, None)
+    _definitions.append(definition)
+    return definition
+
+
+# Builtins refer to them. There are several where threads asked for the first at once.
+_definitions: list[_Definition] = []
 
 
 def make_ready() -> None:
